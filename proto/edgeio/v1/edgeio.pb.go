@@ -1107,16 +1107,20 @@ func (x *Fit) GetCount() uint32 {
 
 // InstanceStatus is what a child knows of one assignment.
 type InstanceStatus struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	InstanceId    string                 `protobuf:"bytes,1,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
-	Generation    uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
-	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`       // job.State as of the last change
-	Changes       []*Change              `protobuf:"bytes,4,rep,name=changes,proto3" json:"changes,omitempty"`   // not acknowledged yet, oldest first
-	Progress      *Progress              `protobuf:"bytes,5,opt,name=progress,proto3" json:"progress,omitempty"` // transient
-	NodeId        string                 `protobuf:"bytes,6,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
-	NodeName      string                 `protobuf:"bytes,7,opt,name=node_name,json=nodeName,proto3" json:"node_name,omitempty"`
-	Endpoints     []*Endpoint            `protobuf:"bytes,8,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
-	Restarts      uint32                 `protobuf:"varint,9,opt,name=restarts,proto3" json:"restarts,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	InstanceId string                 `protobuf:"bytes,1,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	Generation uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	State      string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`       // job.State as of the last change
+	Changes    []*Change              `protobuf:"bytes,4,rep,name=changes,proto3" json:"changes,omitempty"`   // not acknowledged yet, oldest first
+	Progress   *Progress              `protobuf:"bytes,5,opt,name=progress,proto3" json:"progress,omitempty"` // transient
+	NodeId     string                 `protobuf:"bytes,6,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	NodeName   string                 `protobuf:"bytes,7,opt,name=node_name,json=nodeName,proto3" json:"node_name,omitempty"`
+	Endpoints  []*Endpoint            `protobuf:"bytes,8,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	Restarts   uint32                 `protobuf:"varint,9,opt,name=restarts,proto3" json:"restarts,omitempty"`
+	// Set anew when the child begins the instance from nothing, as after the
+	// loss of its store: sequence numbers then start again at 1.
+	Incarnation   uint64 `protobuf:"varint,10,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Exit          *Exit  `protobuf:"bytes,11,opt,name=exit,proto3" json:"exit,omitempty"` // of the last run, once there was one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1212,6 +1216,20 @@ func (x *InstanceStatus) GetRestarts() uint32 {
 		return x.Restarts
 	}
 	return 0
+}
+
+func (x *InstanceStatus) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *InstanceStatus) GetExit() *Exit {
+	if x != nil {
+		return x.Exit
+	}
+	return nil
 }
 
 // Change is one entry of an instance's history.
@@ -2741,7 +2759,7 @@ const file_edgeio_v1_edgeio_proto_rawDesc = "" +
 	"\bruntimes\x18\x01 \x03(\tR\bruntimes\x12\x12\n" +
 	"\x04arch\x18\x02 \x01(\tR\x04arch\x12(\n" +
 	"\x04free\x18\x03 \x01(\v2\x14.edgeio.v1.ResourcesR\x04free\x12\x14\n" +
-	"\x05count\x18\x04 \x01(\rR\x05count\"\xca\x02\n" +
+	"\x05count\x18\x04 \x01(\rR\x05count\"\x91\x03\n" +
 	"\x0eInstanceStatus\x12\x1f\n" +
 	"\vinstance_id\x18\x01 \x01(\tR\n" +
 	"instanceId\x12\x1e\n" +
@@ -2754,7 +2772,10 @@ const file_edgeio_v1_edgeio_proto_rawDesc = "" +
 	"\anode_id\x18\x06 \x01(\tR\x06nodeId\x12\x1b\n" +
 	"\tnode_name\x18\a \x01(\tR\bnodeName\x121\n" +
 	"\tendpoints\x18\b \x03(\v2\x13.edgeio.v1.EndpointR\tendpoints\x12\x1a\n" +
-	"\brestarts\x18\t \x01(\rR\brestarts\"\xd3\x01\n" +
+	"\brestarts\x18\t \x01(\rR\brestarts\x12 \n" +
+	"\vincarnation\x18\n" +
+	" \x01(\x04R\vincarnation\x12#\n" +
+	"\x04exit\x18\v \x01(\v2\x0f.edgeio.v1.ExitR\x04exit\"\xd3\x01\n" +
 	"\x06Change\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -2977,56 +2998,57 @@ var file_edgeio_v1_edgeio_proto_depIdxs = []int32{
 	19, // 10: edgeio.v1.InstanceStatus.changes:type_name -> edgeio.v1.Change
 	22, // 11: edgeio.v1.InstanceStatus.progress:type_name -> edgeio.v1.Progress
 	23, // 12: edgeio.v1.InstanceStatus.endpoints:type_name -> edgeio.v1.Endpoint
-	43, // 13: edgeio.v1.Change.time:type_name -> google.protobuf.Timestamp
-	20, // 14: edgeio.v1.Change.exit:type_name -> edgeio.v1.Exit
-	21, // 15: edgeio.v1.Change.rejections:type_name -> edgeio.v1.Rejection
-	21, // 16: edgeio.v1.Rejection.nested:type_name -> edgeio.v1.Rejection
-	25, // 17: edgeio.v1.ApplyRequest.assignments:type_name -> edgeio.v1.Assignment
-	28, // 18: edgeio.v1.ApplyResponse.refusals:type_name -> edgeio.v1.Refusal
-	16, // 19: edgeio.v1.ApplyResponse.offer:type_name -> edgeio.v1.Offer
-	21, // 20: edgeio.v1.Refusal.rejections:type_name -> edgeio.v1.Rejection
-	21, // 21: edgeio.v1.ExplainResponse.rejections:type_name -> edgeio.v1.Rejection
-	33, // 22: edgeio.v1.ListNodesResponse.nodes:type_name -> edgeio.v1.Node
-	43, // 23: edgeio.v1.Node.last_seen:type_name -> google.protobuf.Timestamp
-	41, // 24: edgeio.v1.Node.labels:type_name -> edgeio.v1.Node.LabelsEntry
-	14, // 25: edgeio.v1.Node.runtimes:type_name -> edgeio.v1.Runtime
-	16, // 26: edgeio.v1.Node.offer:type_name -> edgeio.v1.Offer
-	24, // 27: edgeio.v1.Node.usage:type_name -> edgeio.v1.UsageSample
-	43, // 28: edgeio.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
-	43, // 29: edgeio.v1.LogChunk.time:type_name -> google.protobuf.Timestamp
-	37, // 30: edgeio.v1.ExecInput.start:type_name -> edgeio.v1.ExecStart
-	38, // 31: edgeio.v1.ExecInput.size:type_name -> edgeio.v1.TermSize
-	42, // 32: edgeio.v1.ExecStart.env:type_name -> edgeio.v1.ExecStart.EnvEntry
-	38, // 33: edgeio.v1.ExecStart.size:type_name -> edgeio.v1.TermSize
-	0,  // 34: edgeio.v1.Enrolment.Enrol:input_type -> edgeio.v1.EnrolRequest
-	6,  // 35: edgeio.v1.Parent.Register:input_type -> edgeio.v1.RegisterRequest
-	8,  // 36: edgeio.v1.Parent.UpdateOffer:input_type -> edgeio.v1.UpdateOfferRequest
-	10, // 37: edgeio.v1.Parent.ReportStatus:input_type -> edgeio.v1.ReportStatusRequest
-	2,  // 38: edgeio.v1.Parent.Renew:input_type -> edgeio.v1.RenewRequest
-	4,  // 39: edgeio.v1.Parent.RedeemToken:input_type -> edgeio.v1.RedeemTokenRequest
-	12, // 40: edgeio.v1.Parent.Leave:input_type -> edgeio.v1.LeaveRequest
-	26, // 41: edgeio.v1.Child.Apply:input_type -> edgeio.v1.ApplyRequest
-	29, // 42: edgeio.v1.Child.Explain:input_type -> edgeio.v1.ExplainRequest
-	31, // 43: edgeio.v1.Child.ListNodes:input_type -> edgeio.v1.ListNodesRequest
-	34, // 44: edgeio.v1.Child.Logs:input_type -> edgeio.v1.LogsRequest
-	36, // 45: edgeio.v1.Child.Exec:input_type -> edgeio.v1.ExecInput
-	1,  // 46: edgeio.v1.Enrolment.Enrol:output_type -> edgeio.v1.EnrolResponse
-	7,  // 47: edgeio.v1.Parent.Register:output_type -> edgeio.v1.RegisterResponse
-	9,  // 48: edgeio.v1.Parent.UpdateOffer:output_type -> edgeio.v1.UpdateOfferResponse
-	11, // 49: edgeio.v1.Parent.ReportStatus:output_type -> edgeio.v1.ReportStatusResponse
-	3,  // 50: edgeio.v1.Parent.Renew:output_type -> edgeio.v1.RenewResponse
-	5,  // 51: edgeio.v1.Parent.RedeemToken:output_type -> edgeio.v1.RedeemTokenResponse
-	13, // 52: edgeio.v1.Parent.Leave:output_type -> edgeio.v1.LeaveResponse
-	27, // 53: edgeio.v1.Child.Apply:output_type -> edgeio.v1.ApplyResponse
-	30, // 54: edgeio.v1.Child.Explain:output_type -> edgeio.v1.ExplainResponse
-	32, // 55: edgeio.v1.Child.ListNodes:output_type -> edgeio.v1.ListNodesResponse
-	35, // 56: edgeio.v1.Child.Logs:output_type -> edgeio.v1.LogChunk
-	39, // 57: edgeio.v1.Child.Exec:output_type -> edgeio.v1.ExecOutput
-	46, // [46:58] is the sub-list for method output_type
-	34, // [34:46] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	20, // 13: edgeio.v1.InstanceStatus.exit:type_name -> edgeio.v1.Exit
+	43, // 14: edgeio.v1.Change.time:type_name -> google.protobuf.Timestamp
+	20, // 15: edgeio.v1.Change.exit:type_name -> edgeio.v1.Exit
+	21, // 16: edgeio.v1.Change.rejections:type_name -> edgeio.v1.Rejection
+	21, // 17: edgeio.v1.Rejection.nested:type_name -> edgeio.v1.Rejection
+	25, // 18: edgeio.v1.ApplyRequest.assignments:type_name -> edgeio.v1.Assignment
+	28, // 19: edgeio.v1.ApplyResponse.refusals:type_name -> edgeio.v1.Refusal
+	16, // 20: edgeio.v1.ApplyResponse.offer:type_name -> edgeio.v1.Offer
+	21, // 21: edgeio.v1.Refusal.rejections:type_name -> edgeio.v1.Rejection
+	21, // 22: edgeio.v1.ExplainResponse.rejections:type_name -> edgeio.v1.Rejection
+	33, // 23: edgeio.v1.ListNodesResponse.nodes:type_name -> edgeio.v1.Node
+	43, // 24: edgeio.v1.Node.last_seen:type_name -> google.protobuf.Timestamp
+	41, // 25: edgeio.v1.Node.labels:type_name -> edgeio.v1.Node.LabelsEntry
+	14, // 26: edgeio.v1.Node.runtimes:type_name -> edgeio.v1.Runtime
+	16, // 27: edgeio.v1.Node.offer:type_name -> edgeio.v1.Offer
+	24, // 28: edgeio.v1.Node.usage:type_name -> edgeio.v1.UsageSample
+	43, // 29: edgeio.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
+	43, // 30: edgeio.v1.LogChunk.time:type_name -> google.protobuf.Timestamp
+	37, // 31: edgeio.v1.ExecInput.start:type_name -> edgeio.v1.ExecStart
+	38, // 32: edgeio.v1.ExecInput.size:type_name -> edgeio.v1.TermSize
+	42, // 33: edgeio.v1.ExecStart.env:type_name -> edgeio.v1.ExecStart.EnvEntry
+	38, // 34: edgeio.v1.ExecStart.size:type_name -> edgeio.v1.TermSize
+	0,  // 35: edgeio.v1.Enrolment.Enrol:input_type -> edgeio.v1.EnrolRequest
+	6,  // 36: edgeio.v1.Parent.Register:input_type -> edgeio.v1.RegisterRequest
+	8,  // 37: edgeio.v1.Parent.UpdateOffer:input_type -> edgeio.v1.UpdateOfferRequest
+	10, // 38: edgeio.v1.Parent.ReportStatus:input_type -> edgeio.v1.ReportStatusRequest
+	2,  // 39: edgeio.v1.Parent.Renew:input_type -> edgeio.v1.RenewRequest
+	4,  // 40: edgeio.v1.Parent.RedeemToken:input_type -> edgeio.v1.RedeemTokenRequest
+	12, // 41: edgeio.v1.Parent.Leave:input_type -> edgeio.v1.LeaveRequest
+	26, // 42: edgeio.v1.Child.Apply:input_type -> edgeio.v1.ApplyRequest
+	29, // 43: edgeio.v1.Child.Explain:input_type -> edgeio.v1.ExplainRequest
+	31, // 44: edgeio.v1.Child.ListNodes:input_type -> edgeio.v1.ListNodesRequest
+	34, // 45: edgeio.v1.Child.Logs:input_type -> edgeio.v1.LogsRequest
+	36, // 46: edgeio.v1.Child.Exec:input_type -> edgeio.v1.ExecInput
+	1,  // 47: edgeio.v1.Enrolment.Enrol:output_type -> edgeio.v1.EnrolResponse
+	7,  // 48: edgeio.v1.Parent.Register:output_type -> edgeio.v1.RegisterResponse
+	9,  // 49: edgeio.v1.Parent.UpdateOffer:output_type -> edgeio.v1.UpdateOfferResponse
+	11, // 50: edgeio.v1.Parent.ReportStatus:output_type -> edgeio.v1.ReportStatusResponse
+	3,  // 51: edgeio.v1.Parent.Renew:output_type -> edgeio.v1.RenewResponse
+	5,  // 52: edgeio.v1.Parent.RedeemToken:output_type -> edgeio.v1.RedeemTokenResponse
+	13, // 53: edgeio.v1.Parent.Leave:output_type -> edgeio.v1.LeaveResponse
+	27, // 54: edgeio.v1.Child.Apply:output_type -> edgeio.v1.ApplyResponse
+	30, // 55: edgeio.v1.Child.Explain:output_type -> edgeio.v1.ExplainResponse
+	32, // 56: edgeio.v1.Child.ListNodes:output_type -> edgeio.v1.ListNodesResponse
+	35, // 57: edgeio.v1.Child.Logs:output_type -> edgeio.v1.LogChunk
+	39, // 58: edgeio.v1.Child.Exec:output_type -> edgeio.v1.ExecOutput
+	47, // [47:59] is the sub-list for method output_type
+	35, // [35:47] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_edgeio_v1_edgeio_proto_init() }
