@@ -130,3 +130,22 @@ type LogEntry struct {
 	Stream string    `json:"stream" enum:"stdout,stderr"`
 	Data   []byte    `json:"data" doc:"The bytes, base64"`
 }
+
+// LogLine is a line of a log stream in NDJSON: an entry or, at the end of a
+// stream that broke off, the problem.
+type LogLine struct {
+	LogEntry
+	Problem *Problem `json:"problem,omitempty"`
+}
+
+// ValidJob is the answer to a job file without faults.
+type ValidJob struct {
+	Job job.Job `json:"job" doc:"The job file, with the defaults filled in"`
+}
+
+// Version tells who answers.
+type Version struct {
+	Version string `json:"version" doc:"Of the program"`
+	Tier    string `json:"tier,omitempty" doc:"root or cluster"`
+	Name    string `json:"name,omitempty"`
+}

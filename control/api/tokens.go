@@ -17,7 +17,7 @@ type APIToken struct {
 // NewAPIToken asks for a token for a user of the API.
 type NewAPIToken struct {
 	Name string `json:"name" minLength:"1" maxLength:"64" doc:"Who or what will use it"`
-	Role string `json:"role,omitempty" enum:"admin" default:"admin"`
+	Role string `json:"role,omitempty" enum:"admin" doc:"Missing: admin"`
 	// TTLSeconds is how long it is good; 0 is for ever.
 	TTLSeconds int64 `json:"ttl_seconds,omitempty" minimum:"0" maximum:"3153600000" doc:"How long it is good; 0 or missing: for ever"`
 }
@@ -51,9 +51,9 @@ type NewJoinToken struct {
 	Kind    string `json:"kind" enum:"cluster,node" doc:"What may join with it"`
 	Cluster string `json:"cluster,omitempty" maxLength:"64" doc:"Only for nodes: id or name of the cluster that they join"`
 	// TTLSeconds is how long it is good. The backend is always given a value.
-	TTLSeconds int64 `json:"ttl_seconds,omitempty" minimum:"1" maximum:"31536000" default:"3600"`
-	// Uses is how often it may be used; 0 is any number of times.
-	Uses *int `json:"uses,omitempty" minimum:"0" default:"1" doc:"How often it may be used; 0: any number of times; missing: once"`
+	TTLSeconds int64 `json:"ttl_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"How long it is good; missing: an hour"`
+	// Uses is how often it may be used; 0 is any number of times. The backend is always given a value.
+	Uses *int `json:"uses,omitempty" minimum:"0" doc:"How often it may be used; 0: any number of times; missing: once"`
 }
 
 // CreatedJoinToken has the secret, which is shown this once.

@@ -11,7 +11,7 @@ import (
 
 // Backend is what the API is served from. All fields must be set. All methods
 // are called concurrently; their errors are told to the user as they are, with
-// the HTTP status of their class (see problemOf), and as an internal error
+// the HTTP status of their class (see package api), and as an internal error
 // without details if they have none.
 type Backend struct {
 	Jobs      Jobs
@@ -69,7 +69,7 @@ type Instances interface {
 // LogOptions selects a part of the output.
 type LogOptions struct {
 	Follow bool
-	Tail   int       // last entries; negative: all
+	Tail   int       // this many of the last entries; negative: all
 	Since  time.Time // zero: from the beginning
 }
 
@@ -91,7 +91,9 @@ type Events interface {
 	// revisions and each once: those stored after q.After, then, with q.Follow,
 	// those to come until ctx ends (when it returns ctx.Err()). Events that are
 	// so old that they are no longer kept are left out. It returns an error of
-	// yield. yield does not block for long.
+	// yield. A yield blocks while the reader is slow, so it must be called
+	// without a lock held, and what happens meanwhile read from the store again
+	// rather than queued.
 	Watch(ctx context.Context, q EventQuery, yield func(api.Event) error) error
 }
 
