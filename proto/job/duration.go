@@ -2,7 +2,9 @@ package job
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -20,17 +22,36 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &v); err != nil {
 		return err
 	}
+	var err error
 	switch v := v.(type) {
 	case float64:
-		*d = Duration(v * float64(time.Second))
-		return nil
+		*d, err = seconds(v)
 	case string:
-		t, err := time.ParseDuration(v)
-		if err != nil {
-			return fmt.Errorf("duration %q: want something like 10s or 1m30s", v)
-		}
-		*d = Duration(t)
-		return nil
+		*d, err = parseDuration(v)
+	default:
+		err = errDuration
 	}
-	return fmt.Errorf("duration: want something like 10s or 1m30s, or a number of seconds")
+	if err != nil {
+		return fmt.Errorf("duration %.40s: %w", b, err)
+	}
+	return nil
+}
+
+var errDuration = errors.New("want something like 10s or 1m30s, or a number of seconds")
+
+// seconds refuses what does not fit, rather than let it wrap around.
+func seconds(s float64) (Duration, error) {
+	ns := s * float64(time.Second)
+	if !(math.Abs(ns) < math.MaxInt64) {
+		return 0, errDuration
+	}
+	return Duration(ns), nil
+}
+
+func parseDuration(s string) (Duration, error) {
+	t, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, errDuration
+	}
+	return Duration(t), nil
 }

@@ -10,27 +10,48 @@ package job
 const APIVersion = "v0.1"
 
 // Job is a job file (R8, R10). The zero value of an optional field means "not
-// said"; Normalize puts the defaults in.
+// said"; Normalize puts the defaults in. The comments of the fields are also
+// the descriptions in the JSON Schema; what they call short forms is understood
+// by Parse only and never appears in the JSON form of a Job.
 type Job struct {
-	APIVersion      string            `json:"api_version"`
-	Name            string            `json:"job_name"`      // [A-Za-z0-9][A-Za-z0-9._-]{0,62}
-	Image           string            `json:"image"`         // what the runtime takes: an OCI reference, a path, a URL
-	Runtime         string            `json:"image_runtime"` // one of Runtimes
-	SHA256          string            `json:"sha256,omitempty"`
-	Kind            Kind              `json:"kind,omitempty"`
-	Requirements    Requirements      `json:"requirements,omitzero"`
-	ClusterLocation string            `json:"cluster_location,omitempty"` // wish: a cluster's name, id or location
-	WorkerNode      string            `json:"worker_node,omitempty"`      // wish: a node's name or id
-	Command         []string          `json:"command,omitempty"`
-	Args            []string          `json:"args,omitempty"`
-	Env             map[string]string `json:"env,omitempty"`
-	Workdir         string            `json:"workdir,omitempty"`
-	User            string            `json:"user,omitempty"`
-	Arch            string            `json:"arch,omitempty"` // amd64, arm64 or arm
-	Ports           []Port            `json:"ports,omitempty"`
-	Replicas        int               `json:"replicas,omitempty"` // default 1; more than 1 is not supported yet
-	Restart         Restart           `json:"restart,omitzero"`
-	Stop            Stop              `json:"stop,omitzero"`
+	// Version of the job file's format: v0.1.
+	APIVersion string `json:"api_version"`
+	// Name of the job, for people and in service names: letters, digits, ".", "_" and "-", beginning with a letter or digit.
+	Name string `json:"job_name"`
+	// What to run, as the runtime takes it: an OCI reference, a path or a URL.
+	Image string `json:"image"`
+	// The runtime that runs the image. "unikernel" is another name for mirage.
+	Runtime string `json:"image_runtime"`
+	// SHA-256 digest that the image must have: 64 hexadecimal digits, optionally after "sha256:".
+	SHA256 string `json:"sha256,omitempty"`
+	// Whether the job runs for ever (service, the default) or comes to an end (batch).
+	Kind Kind `json:"kind,omitempty"`
+	// What the job needs: reserved when it is placed, and its limits while it runs.
+	Requirements Requirements `json:"requirements,omitzero"`
+	// Wish: name, id or location of the cluster that shall run the job.
+	ClusterLocation string `json:"cluster_location,omitempty"`
+	// Wish: name or id of the node that shall run the job.
+	WorkerNode string `json:"worker_node,omitempty"`
+	// Program and its first arguments, instead of the image's entry point: a list, or one text that is split into words as a shell does it, quotes honoured. No shell runs it: variables, pipes and redirections need [sh, -c, "..."]. Numbers and booleans are taken as they are written.
+	Command []string `json:"command,omitempty"`
+	// Arguments, instead of the image's: a list or one text, as in command.
+	Args []string `json:"args,omitempty"`
+	// Environment variables, added to the image's. Numbers and booleans are taken as they are written.
+	Env map[string]string `json:"env,omitempty"`
+	// Folder in which the program starts.
+	Workdir string `json:"workdir,omitempty"`
+	// Name or number of the user, optionally ":" and a group.
+	User string `json:"user,omitempty"`
+	// Architecture that the image is made for. Default: any.
+	Arch string `json:"arch,omitempty"`
+	// Ports of the job that others shall reach. Short forms: 8080, "18080:8080" (host port first), "53:53/udp".
+	Ports []Port `json:"ports,omitempty"`
+	// How many instances run. Default 1; more than 1 is not supported yet.
+	Replicas int `json:"replicas,omitempty"`
+	// Whether and how the job is started again after it has ended. Short form: the policy alone.
+	Restart Restart `json:"restart,omitzero"`
+	// How the job is asked to end.
+	Stop Stop `json:"stop,omitzero"`
 }
 
 // Kind tells jobs that should run for ever from those that should end.
@@ -44,9 +65,12 @@ const (
 
 // Requirements are reserved at placement and enforced as limits at run time.
 type Requirements struct {
-	CPU    float64 `json:"cpu,omitempty"`    // cores; thousandths count
-	Memory int64   `json:"memory,omitempty"` // MB (10^6 bytes)
-	Disk   int64   `json:"disk,omitempty"`   // MB (10^6 bytes)
+	// CPU cores; thousandths count.
+	CPU float64 `json:"cpu,omitempty"`
+	// Memory in MB (1 MB is 1,000,000 bytes).
+	Memory int64 `json:"memory,omitempty"`
+	// Disk space in MB (1 MB is 1,000,000 bytes).
+	Disk int64 `json:"disk,omitempty"`
 }
 
 // CPUMillis is the CPU requirement in thousandths of a core.
@@ -60,10 +84,14 @@ func (r Requirements) DiskBytes() int64 { return r.Disk * 1_000_000 }
 
 // Port is a port of the workload that others shall reach.
 type Port struct {
-	Name     string `json:"name,omitempty"`
-	Port     uint16 `json:"port"`
-	HostPort uint16 `json:"host_port,omitempty"` // 0: any free one
-	Protocol string `json:"protocol,omitempty"`  // tcp (default) or udp
+	// Name of the port: small letters, digits and "-".
+	Name string `json:"name,omitempty"`
+	// Port that the job listens on.
+	Port uint16 `json:"port"`
+	// Port on the node. Default: any free one.
+	HostPort uint16 `json:"host_port,omitempty"`
+	// Protocol: tcp (default) or udp.
+	Protocol string `json:"protocol,omitempty"`
 }
 
 // RestartPolicy says when a workload that has ended is started again.
@@ -79,15 +107,20 @@ const (
 // Restart is the restart policy with its bounds. In a file it may also be
 // just the policy's name.
 type Restart struct {
-	Policy   RestartPolicy `json:"policy,omitempty"`
-	Attempts int           `json:"attempts,omitempty"` // starts after the first one until it counts as FAILED; 0: no bound for always, 3 for on_failure
-	Backoff  Duration      `json:"backoff,omitempty"`  // before the first restart, doubled each time up to MaxBackoff; default 1s
+	// When to start again. Default: always for a service, on_failure for a batch job.
+	Policy RestartPolicy `json:"policy,omitempty"`
+	// Starts after the first one until the job counts as FAILED. Default: no bound for always, 3 for on_failure.
+	Attempts int `json:"attempts,omitempty"`
+	// Wait before the first restart, doubled each time up to 5m: "1m30s" or a number of seconds. Default 1s.
+	Backoff Duration `json:"backoff,omitempty"`
 }
 
 // Stop says how a workload is asked to end.
 type Stop struct {
-	Grace  *Duration `json:"grace,omitempty"`  // before it is killed; default 10s
-	Signal string    `json:"signal,omitempty"` // default SIGTERM
+	// Time between the request to end and the end by force: "1m30s" or a number of seconds. Default 10s.
+	Grace *Duration `json:"grace,omitempty"`
+	// Signal that asks for the end, such as SIGINT. Default SIGTERM.
+	Signal string `json:"signal,omitempty"`
 }
 
 // Runtimes are the values that image_runtime takes (R9), aliases aside.

@@ -24,7 +24,11 @@ const (
 )
 
 // moves is the one table of what may follow what. RUNNING to SCHEDULED_NODE is
-// a restart by policy: the workload has ended and is started again.
+// a restart by policy: the workload has ended and is started again. What comes
+// back to NOT_DEPLOYABLE or REQUESTED, such as a lost node that still runs it,
+// is a placement like any other, hence goes through SCHEDULED_NODE. A migration
+// that its target refuses goes back to MIGRATING, and on to RUNNING where the
+// old place still has it.
 var moves = map[State][]State{
 	"":               {Requested},
 	Requested:        {ScheduledCluster, ScheduledNode, NotDeployable, Terminated},
@@ -53,7 +57,7 @@ func CanFollow(from, to State) bool { return slices.Contains(moves[from], to) }
 // Move returns an error that names both states if to may not follow from.
 func Move(from, to State) error {
 	if !CanFollow(from, to) {
-		return fmt.Errorf("state %s cannot follow %s", to, from)
+		return fmt.Errorf("state %q cannot follow %q", to, from)
 	}
 	return nil
 }
