@@ -1,0 +1,390 @@
+package workload
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/edgeio/edgeio/drivers"
+	"github.com/edgeio/edgeio/proto/job"
+)
+
+// EventKind says what has happened.
+type EventKind int
+
+// The events.
+const (
+	// From outside.
+	EventReplace EventKind = iota // Assignment of a higher generation has come
+	EventRemove                   // the instance is not wanted any more
+	EventRecover                  // the agent has started again; Handle is what the runtime holds for this generation, Others for older ones
+
+	// Results of actions.
+	EventCleared
+	EventCreated   // Handle
+	EventStarted   // Ports
+	EventInspected // Status
+	EventExited    // Exit, Tail
+	EventTimer
+	EventStopped
+	EventRemoved
+	EventError // Err: the action of the current phase could not be done
+	EventLate  // Handle: an action from before a Replace or Remove has come back
+)
+
+// Event is something that happens to an instance.
+type Event struct {
+	Kind       EventKind
+	Assignment Assignment
+	Handle     *drivers.Handle
+	Others     []drivers.Handle
+	Status     drivers.Status
+	Ports      []drivers.Port
+	Exit       drivers.Exit
+	Tail       string // last lines of output, if it ended badly
+	Err        error
+}
+
+// Env is what a step needs to know besides.
+type Env struct {
+	Now    time.Time
+	BootID string
+}
+
+// ActionKind says what is to be done.
+type ActionKind int
+
+// The actions.
+const (
+	ActNothing ActionKind = iota
+	ActClear
+	ActCreate
+	ActStart
+	ActInspect
+	ActWait
+	ActSleep
+	ActStop
+	ActRemove
+)
+
+// Action is what an instance's state asks for.
+type Action struct {
+	Kind ActionKind
+	For  time.Duration // ActSleep
+}
+
+// Next says what is to be done for an instance.
+func Next(in Instance, now time.Time) Action {
+	if in.RetryIn > 0 {
+		return Action{Kind: ActSleep, For: in.RetryIn}
+	}
+	if in.Inspect && in.Handle != nil {
+		return Action{Kind: ActInspect}
+	}
+	switch in.Phase {
+	case PhaseClear:
+		return Action{Kind: ActClear}
+	case PhaseCreate:
+		return Action{Kind: ActCreate}
+	case PhaseStart:
+		return Action{Kind: ActStart}
+	case PhaseRun:
+		return Action{Kind: ActWait}
+	case PhaseWait:
+		// Bounded by Delay, because the clock of a small board may have been
+		// set back by a reboot.
+		return Action{Kind: ActSleep, For: min(max(in.NotBefore.Sub(now), 0), in.Delay)}
+	case PhaseStop:
+		return Action{Kind: ActStop}
+	case PhaseRemove:
+		return Action{Kind: ActRemove}
+	}
+	return Action{Kind: ActNothing}
+}
+
+// Step returns the instance after an event.
+func Step(in Instance, ev Event, env Env) Instance {
+	switch ev.Kind {
+	case EventReplace:
+		return in.replace(ev.Assignment, env)
+	case EventRemove:
+		return in.remove()
+	case EventRecover:
+		return in.recover(ev)
+	case EventLate:
+		return in.late(ev.Handle)
+	case EventError:
+		return in.failed(ev.Err, env)
+	}
+	in.RetryIn, in.Tries = 0, 0
+	switch ev.Kind {
+	case EventCleared:
+		in.Leftovers = nil
+		in.Phase = PhaseCreate
+		if in.Removed {
+			in.Phase = PhaseStop
+		}
+	case EventCreated:
+		in.Handle, in.Phase = ev.Handle, PhaseStart
+	case EventStarted:
+		return in.running("started", env.Now, ev.Ports, env)
+	case EventInspected:
+		return in.inspected(ev, env)
+	case EventExited:
+		return in.exited(ev, env)
+	case EventTimer:
+		if in.Phase == PhaseWait {
+			in.Phase = in.startPhase()
+		}
+	case EventStopped:
+		in.Phase = PhaseRemove
+	case EventRemoved:
+		in.Handle = nil
+		in.Phase = PhaseGone
+		return in.move(job.Terminated, "stopped and removed", nil, env.Now)
+	}
+	return in
+}
+
+func (in Instance) startPhase() Phase {
+	if in.Handle == nil {
+		return PhaseCreate
+	}
+	return PhaseStart
+}
+
+func (in Instance) replace(a Assignment, env Env) Instance {
+	next := accept(a, env.Now)
+	next.Phase = PhaseClear
+	next.Leftovers = slices.Clone(in.Leftovers)
+	if in.Handle != nil {
+		next.Leftovers = append(next.Leftovers, in.leftover(*in.Handle))
+	}
+	return next
+}
+
+func (in Instance) leftover(h drivers.Handle) Leftover {
+	o := in.stopOptions()
+	return Leftover{Runtime: in.Job.Runtime, Handle: h, Signal: o.Signal, Grace: o.Grace}
+}
+
+// remove goes through PhaseStop also without a handle: an action under way may
+// still bring one.
+func (in Instance) remove() Instance {
+	if in.Removed {
+		return in
+	}
+	in.Removed, in.Inspect = true, false
+	in.RetryIn, in.Tries = 0, 0
+	if in.Phase != PhaseClear && in.Phase != PhaseGone {
+		in.Phase = PhaseStop
+	}
+	in.Note = "stopping"
+	return in
+}
+
+func (in Instance) late(h *drivers.Handle) Instance {
+	if h == nil {
+		return in
+	}
+	if h.Generation == in.Generation {
+		in.Handle = h
+		return in
+	}
+	if !slices.ContainsFunc(in.Leftovers, func(l Leftover) bool { return l.Handle.Generation == h.Generation }) {
+		in.Leftovers = append(slices.Clone(in.Leftovers), in.leftover(*h))
+	}
+	in.Phase = PhaseClear
+	return in
+}
+
+func (in Instance) recover(ev Event) Instance {
+	if !in.Active() {
+		return in
+	}
+	if in.Handle == nil && in.Phase != PhaseClear {
+		in.Handle = ev.Handle
+	}
+	in.Inspect = in.Handle != nil && !in.Removed
+	if in.Phase == PhaseCreate && in.Handle == nil || in.Phase == PhaseClear {
+		for _, h := range ev.Others {
+			in = in.late(&h)
+		}
+	}
+	return in
+}
+
+func (in Instance) running(reason string, at time.Time, ports []drivers.Port, env Env) Instance {
+	in.Phase = PhaseRun
+	in.StartedAt, in.BootID = at, env.BootID
+	in.Ports = ports
+	return in.move(job.Running, reason, nil, env.Now)
+}
+
+func (in Instance) inspected(ev Event, env Env) Instance {
+	in.Inspect = false
+	switch ev.Status.Phase {
+	case drivers.PhaseCreated:
+		in.Phase = PhaseStart
+	case drivers.PhaseRunning:
+		at := ev.Status.StartedAt
+		if at.IsZero() {
+			at = in.StartedAt
+		}
+		return in.running("found running", at, ev.Status.Ports, env)
+	case drivers.PhaseExited:
+		// The end of a run that was dealt with already: the agent was killed
+		// before it started the next one.
+		old := in.Phase != PhaseRun && !in.StartedAt.IsZero() && !ev.Status.StartedAt.After(in.StartedAt)
+		if old {
+			return in
+		}
+		if !ev.Status.StartedAt.IsZero() {
+			in.StartedAt = ev.Status.StartedAt
+		}
+		ev.Exit = ev.Status.Exit
+		return in.exited(ev, env)
+	}
+	return in
+}
+
+func (in Instance) exited(ev Event, env Env) Instance {
+	at := ev.Exit.At
+	if at.IsZero() {
+		at = env.Now
+	}
+	if in.State == job.ScheduledNode {
+		in = in.move(job.Running, "started", nil, in.StartedAt)
+	}
+	exit := ev.Exit
+	return in.end(ending{
+		what:     describe(exit, in.Job.Requirements.Memory),
+		success:  exit.Code == 0 && !exit.Lost && !exit.OOMKilled,
+		reboot:   in.rebooted(env),
+		ran:      at.Sub(in.StartedAt),
+		failures: in.Failures,
+	}, &exit, ev.Tail, env)
+}
+
+// rebooted reports whether the node has been started anew since the workload was.
+func (in Instance) rebooted(env Env) bool { return in.BootID != "" && in.BootID != env.BootID }
+
+func (in Instance) end(e ending, exit *drivers.Exit, tail string, env Env) Instance {
+	if exit != nil {
+		in.Exit = exit
+	}
+	v := judge(in.Job.Kind, in.Job.Restart, e)
+	in.Failures = v.failures
+	if !v.restart {
+		in.Phase = PhaseEnded
+		in.Final = v.reason
+		if v.state == job.Failed && tail != "" {
+			v.reason += "; last output:\n" + tail
+		}
+		return in.move(v.state, v.reason, exit, env.Now)
+	}
+	in.Restarts++
+	in.Delay, in.NotBefore = v.delay, env.Now.Add(v.delay)
+	in.Phase = PhaseWait
+	if v.delay == 0 {
+		in.Phase = in.startPhase()
+	}
+	return in.move(job.ScheduledNode, v.reason, exit, env.Now)
+}
+
+// failed deals with an action that could not be done.
+func (in Instance) failed(err error, env Env) Instance {
+	if in.Removed || in.Phase == PhaseClear {
+		if in.Phase == PhaseRemove && errors.Is(err, drivers.ErrConflict) {
+			in.Phase = PhaseStop
+		}
+		return in.retry(err)
+	}
+	if in.Phase == PhaseRun || in.Inspect {
+		return in.unwatchable(err, env)
+	}
+	if in.Phase == PhaseStart && errors.Is(err, drivers.ErrNotFound) {
+		in.Handle, in.Phase = nil, PhaseCreate
+		return in.retry(err)
+	}
+	switch severity(err, in.Tries) {
+	case again:
+		return in.retry(err)
+	case fatal:
+		in.RetryIn, in.Tries = 0, 0
+		in.Phase = PhaseEnded
+		in.Final = err.Error()
+		return in.move(job.Failed, err.Error(), nil, env.Now)
+	}
+	in.RetryIn, in.Tries = 0, 0
+	return in.end(ending{what: err.Error(), failures: in.Failures}, nil, "", env)
+}
+
+// unwatchable deals with a workload that cannot be waited for or inspected.
+func (in Instance) unwatchable(err error, env Env) Instance {
+	switch {
+	case errors.Is(err, drivers.ErrNotFound):
+		in.Handle, in.Inspect = nil, false
+		in.RetryIn, in.Tries = 0, 0
+		if in.Phase != PhaseRun {
+			in.Phase = PhaseCreate
+			return in
+		}
+		exit := drivers.Exit{Code: -1, Lost: true, Reason: "gone from the runtime", At: env.Now}
+		return in.end(ending{
+			what: describe(exit, 0), reboot: in.rebooted(env),
+			ran: env.Now.Sub(in.StartedAt), failures: in.Failures,
+		}, &exit, "", env)
+	case errors.Is(err, drivers.ErrConflict):
+		in.Inspect, in.Phase = false, PhaseStart
+		return in
+	case errors.Is(err, drivers.ErrInvalid):
+		in.Inspect, in.Phase = false, PhaseEnded
+		in.Final = err.Error()
+		return in.move(job.Failed, err.Error(), nil, env.Now)
+	}
+	return in.retry(err)
+}
+
+// Bounds of repeating what the runtime could not do just now.
+const (
+	retryBase  = 250 * time.Millisecond
+	retryLimit = 30 * time.Second
+	imageTries = 6 // pulls of an image from a registry that does not answer: about 16 s
+)
+
+func (in Instance) retry(err error) Instance {
+	in.RetryIn = retryBase << min(in.Tries, 8)
+	in.RetryIn = min(in.RetryIn, retryLimit)
+	in.Tries++
+	in.Note = err.Error()
+	return in
+}
+
+type severityClass int
+
+const (
+	again severityClass = iota // not the workload's fault: repeat, do not count
+	bad                        // counts as a failed run
+	fatal                      // will never work
+)
+
+// severity sorts the errors of Create and Start. A runtime that does not
+// answer is waited for without bound; a registry that does not, or a full
+// disk, only for a while, so that the parent can look for another node.
+func severity(err error, tries int) severityClass {
+	is := func(class error) bool { return errors.Is(err, class) }
+	switch {
+	case is(drivers.ErrUnavailable), is(context.DeadlineExceeded):
+		if is(drivers.ErrImage) && tries >= imageTries {
+			return fatal
+		}
+		return again
+	case is(drivers.ErrExhausted):
+		return bad
+	case is(drivers.ErrInvalid), is(drivers.ErrImage), is(drivers.ErrDenied), is(drivers.ErrUnsupported):
+		return fatal
+	}
+	return bad
+}
