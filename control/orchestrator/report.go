@@ -1,0 +1,216 @@
+package orchestrator
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	pb "github.com/edgeio/edgeio/proto/edgeio/v1"
+	"github.com/edgeio/edgeio/proto/job"
+)
+
+// takeReport takes over what a child reports of its assignments, and returns
+// once that is stored. What is known already, or is about an assignment that
+// the child does not own any more, is passed over: the child need not repeat
+// it.
+func (c *Core) takeReport(ctx context.Context, childID string, statuses []*pb.InstanceStatus) error {
+	c.noteProgress(childID, statuses)
+	var news []*pb.InstanceStatus
+	c.mu.RLock()
+	for _, st := range statuses {
+		if in := c.instances.records[st.GetInstanceId()]; in != nil && isNews(in, childID, st) {
+			news = append(news, st)
+		}
+	}
+	c.mu.RUnlock()
+	if len(news) == 0 {
+		return nil
+	}
+	return c.do(ctx, func(tx *txn) error {
+		for _, st := range news {
+			in := tx.c.instances.get(st.GetInstanceId())
+			if in == nil || !isNews(in, childID, st) {
+				continue
+			}
+			if err := tx.merge(in, st); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// isNews reports whether the status is about the present assignment and would
+// change the record.
+func isNews(in *Instance, childID string, st *pb.InstanceStatus) bool {
+	if in.ChildID != childID || in.Generation != st.GetGeneration() {
+		return false
+	}
+	if in.ChildIncarnation != st.GetIncarnation() || in.Restarts != st.GetRestarts() || in.State == job.Dangling {
+		return true
+	}
+	n := len(st.GetChanges())
+	return n > 0 && st.GetChanges()[n-1].GetSeq() > in.ChildSeq || len(st.GetEndpoints()) != len(in.Endpoints)
+}
+
+// merge takes over one status.
+func (tx *txn) merge(in *Instance, st *pb.InstanceStatus) error {
+	next := *in
+	if next.ChildIncarnation != st.GetIncarnation() {
+		next.ChildIncarnation, next.ChildSeq = st.GetIncarnation(), 0
+	}
+	next.Restarts = st.GetRestarts()
+	if st.GetNodeId() != "" {
+		next.NodeID, next.NodeName = st.GetNodeId(), st.GetNodeName()
+	}
+	next.Endpoints = endpointsFromProto(st.GetEndpoints())
+	for _, ch := range st.GetChanges() {
+		if ch.GetSeq() > next.ChildSeq {
+			next.ChildSeq = ch.GetSeq()
+			tx.mergeChange(&next, changeFromProto(ch))
+		}
+	}
+	if next.State == job.Dangling {
+		tx.mergeChange(&next, Change{State: job.State(st.GetState()), Reason: "it is connected again"})
+	}
+	tx.setInstance(&next)
+	return tx.followUp(&next)
+}
+
+// mergeChange adds a child's change to the history as far as it is one for
+// this tier, too.
+func (tx *txn) mergeChange(in *Instance, ch Change) {
+	switch ch.State {
+	case job.Requested, job.ScheduledCluster:
+		// The child is a cluster that looks for another node.
+		ch.State = job.ScheduledCluster
+	case job.NotDeployable:
+		// followUp looks for another child, which makes a history of its own.
+		in.Refused = in.withRefusal(in.ChildID, Refusal{Reason: ch.Reason, Nested: ch.Rejections})
+		return
+	}
+	if ch.State == in.State {
+		in.Reason = ch.Reason
+		if ch.Exit != nil {
+			in.Exit = ch.Exit
+		}
+		return
+	}
+	if err := tx.move(in, ch); err != nil {
+		tx.c.log.Warn("a child reported an impossible change", "instance", in.ID, "child", in.ChildID, "err", err)
+	}
+}
+
+// followUp does what the new state of an instance asks for.
+func (tx *txn) followUp(in *Instance) error {
+	if refusal, refused := in.Refused[in.ChildID]; refused && in.wanted() {
+		next, err := tx.unassign(in, fmt.Sprintf("%s cannot take it: %s", tx.childName(in.ChildID), refusal.Reason), nil)
+		if err != nil {
+			return err
+		}
+		return tx.place(next)
+	}
+	switch {
+	case in.State == job.Terminated && in.ChildID != "":
+		next := *in
+		next.ChildID = ""
+		tx.setInstance(&next)
+	case in.State == job.Running && in.Refused != nil:
+		next := *in
+		next.Refused = nil
+		tx.setInstance(&next)
+	}
+	return nil
+}
+
+// noteProgress keeps the transient part of statuses, which is not stored.
+func (c *Core) noteProgress(childID string, statuses []*pb.InstanceStatus) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, st := range statuses {
+		in := c.instances.records[st.GetInstanceId()]
+		if in == nil || in.ChildID != childID || in.Generation != st.GetGeneration() {
+			continue
+		}
+		if st.GetProgress() == nil {
+			delete(c.progress, in.ID)
+			continue
+		}
+		c.progress[in.ID] = st.GetProgress()
+		if in.ParentGeneration != 0 {
+			c.outbox[in.ID] = struct{}{}
+			signal(c.outboxReady)
+		}
+	}
+}
+
+// takeRefusals handles what a child does not take, and what it was asked to
+// remove but does not have.
+func (c *Core) takeRefusals(ctx context.Context, childID string, refusals []*pb.Refusal, absent []string) error {
+	if len(refusals) == 0 && len(absent) == 0 {
+		return nil
+	}
+	return c.do(ctx, func(tx *txn) error {
+		for _, r := range refusals {
+			in := tx.c.instances.get(r.GetInstanceId())
+			if in == nil || in.ChildID != childID || in.Generation != r.GetGeneration() || !in.wanted() {
+				continue
+			}
+			next, err := tx.unassign(in, fmt.Sprintf("%s refused: %s", tx.childName(childID), r.GetReason()),
+				&Refusal{Reason: r.GetReason(), Nested: rejectionsFromProto(r.GetRejections())})
+			if err != nil {
+				return err
+			}
+			if err := tx.place(next); err != nil {
+				return err
+			}
+		}
+		for _, id := range absent {
+			in := tx.c.instances.get(id)
+			if in == nil || in.ChildID != childID || in.Desired != DesiredTerminated || in.State == job.Terminated {
+				continue
+			}
+			if err := tx.terminated(in, "it was not there any more"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// terminated ends an instance that no child holds.
+func (tx *txn) terminated(in *Instance, reason string) error {
+	next := *in
+	if err := tx.move(&next, Change{State: job.Terminated, Reason: reason}); err != nil {
+		return err
+	}
+	next.ChildID = ""
+	return nil
+}
+
+// danglingLater marks a child's instances as DANGLING unless it is back in time.
+func (c *Core) danglingLater(childID string) {
+	time.AfterFunc(c.cfg.DanglingAfter, func() {
+		c.later(func(tx *txn) error {
+			c.mu.RLock()
+			connected := c.live[childID] != nil
+			ids := keys(c.byChild[childID])
+			c.mu.RUnlock()
+			if connected {
+				return nil
+			}
+			for _, id := range ids {
+				in := tx.c.instances.get(id)
+				if in == nil || in.ChildID != childID || in.State.Ended() || in.State == job.Dangling {
+					continue
+				}
+				next := *in
+				reason := fmt.Sprintf("%s does not answer", tx.childName(childID))
+				if err := tx.move(&next, Change{State: job.Dangling, Reason: reason}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+}
