@@ -13,8 +13,10 @@ const MaxBackoff = 5 * time.Minute
 // it is stored, sent or shown.
 const (
 	maxProblems    = 50
-	maxDepth       = 16   // of nested lists and mappings; a job needs 4
-	maxElements    = 4096 // scalars, lists and mappings of one file
+	maxDepth       = 16              // of nested lists and mappings; a job needs 4
+	maxElements    = 4096            // scalars, lists and mappings of one file
+	maxTokens      = 4 * maxElements // of YAML: with each element its comment, and the signs around it
+	maxSigns       = 4 * maxTokens   // the same, before it is known which of them stand in a text
 	maxImage       = 4096
 	maxWish        = 128
 	maxPath        = 4096 // PATH_MAX on Linux

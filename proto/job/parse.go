@@ -32,7 +32,10 @@ func Parse(data []byte) (*Job, error) {
 	}
 	b := binder{at: map[string]pos{}}
 	j := b.job(root)
-	return j, invalid(append(b.problems, b.locate(j.problems())...))
+	if err := invalid(append(b.problems, b.locate(j.problems())...)); err != nil {
+		return nil, err
+	}
+	return j, nil
 }
 
 // isJSON tells JSON from a flow mapping of YAML, whose keys have no quotes.
@@ -48,12 +51,20 @@ func readable(data []byte) (string, *Problem) {
 		return "", &Problem{Line: 1, Column: 1, Message: "the job file is larger than 1 MiB; what a job needs beyond its description belongs in its image"}
 	}
 	src := strings.ReplaceAll(strings.TrimPrefix(string(data), "\ufeff"), "\r\n", "\n")
-	line, column := 1, 1
+	line, column, signs := 1, 1, 0
 	for i, c := range src {
 		_, size := utf8.DecodeRuneInString(src[i:])
 		if c == utf8.RuneError && size == 1 || c < ' ' && c != '\n' && c != '\t' || c == 0x7f {
 			p := pos{line, column}.problem("", "the byte 0x%02x has no place in a text; want a job file in YAML or JSON, in UTF-8", src[i])
 			return "", &p
+		}
+		if strings.ContainsRune("[]{},:-?\"'", c) {
+			// The YAML library makes tokens of many lines at a time, each of
+			// which is some hundred times as large as its sign.
+			if signs++; signs > maxSigns {
+				p := pos{line, column}.problem("", "%s", tooMany)
+				return "", &p
+			}
 		}
 		if column++; c == '\n' {
 			line, column = line+1, 1

@@ -153,12 +153,13 @@ func TestParseHostile(t *testing.T) {
 		"scalar":            {"hello", "this is the text \"hello\""},
 		"JSON list":         {"[1]", "this is a list"},
 		"two documents":     {minimal + "---\n" + minimal, "6:1: a second document"},
-		"brackets":          {strings.Repeat("[", MaxFileSize), "too deeply nested"},
-		"braces":            {strings.Repeat("{", MaxFileSize), "too deeply nested"},
-		"braces, keys":      {strings.Repeat(`{"a":`, MaxFileSize/5), "too deeply nested"},
-		"brackets, JSON":    {`{"a":` + strings.Repeat("[", MaxFileSize-5), "too deeply nested"},
-		"dashes":            {strings.Repeat("- ", MaxFileSize/2), "too deeply nested"},
-		"colons":            {strings.Repeat("a: ", MaxFileSize/3), "too deeply nested"},
+		"brackets":          {strings.Repeat("[", maxSigns), "too deeply nested"},
+		"braces":            {strings.Repeat("{", maxSigns), "too deeply nested"},
+		"braces, keys":      {strings.Repeat(`{"a":`, maxSigns/4), "too deeply nested"},
+		"brackets, JSON":    {`{"a":` + strings.Repeat("[", maxSigns-4), "too deeply nested"},
+		"signs":             {strings.Repeat("[", MaxFileSize), "too many elements"},
+		"dashes":            {strings.Repeat("- ", maxSigns), "too deeply nested"},
+		"colons":            {strings.Repeat("a: ", maxSigns), "too deeply nested"},
 		"indentation": {func() string {
 			var b strings.Builder
 			for i := range 40 {
@@ -168,6 +169,13 @@ func TestParseHostile(t *testing.T) {
 		}(), "too deeply nested"},
 		"many keys":       {manyKeys(80_000), "too many elements"},
 		"many keys, JSON": {`{"env": {` + strings.Repeat(`"a":1,`, 80_000) + `"b":1}}`, "too many elements"},
+		"many comments":   {strings.Repeat("#\n", MaxFileSize/2), "too many elements"},
+		"comments inside": {"env:\n" + strings.Repeat("  #\n", 1000) + "  A: []\n" + strings.Repeat("  # x\n", 1000), "env.A: want a text"},
+		"long plain text": {"job_name: " + strings.Repeat("x\n  ", MaxFileSize/5), "job_name: want 1 to 63"},
+		"long text block": {"job_name: |\n" + strings.Repeat("  x\n", MaxFileSize/5), "job_name: want 1 to 63"},
+		"long key":        {strings.Repeat("k", MaxFileSize-10) + ": 1", "unknown field"},
+		"quotes":          {"a: '" + strings.Repeat("''", maxSigns/2-2) + "'", "unknown field"},
+		"most keys":       {manyKeys(maxElements - 1), "more problems from here on"},
 		"many unknown":    {manyKeys(1000), "more problems from here on"},
 		"bomb":            {"a: &a [x,x]\nb: &b [*a,*a]\nc: [*b,*b]\n", "anchors"},
 		"alias":           {"a: *b\n", "aliases"},
@@ -186,8 +194,8 @@ func TestParseHostile(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			start := time.Now()
-			_, err := Parse([]byte(tt.input))
-			if err == nil || !strings.Contains(err.Error(), tt.want) {
+			j, err := Parse([]byte(tt.input))
+			if j != nil || err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("Parse: %.300v\nwant something with %q", err, tt.want)
 			}
 			// Generous: the race detector on a busy machine.

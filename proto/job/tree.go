@@ -81,6 +81,11 @@ func plainKind(s string) kind {
 	}
 }
 
+var (
+	tooMany = fmt.Sprintf("too many elements: want at most %d values, lists and mappings in all", maxElements)
+	tooDeep = fmt.Sprintf("too deeply nested: want at most %d levels", maxDepth)
+)
+
 // budget bounds what is built of a file.
 type budget struct{ elements int }
 
@@ -89,9 +94,9 @@ func (b *budget) take(p pos, depth int) *Problem {
 	var problem Problem
 	switch {
 	case b.elements > maxElements:
-		problem = p.problem("", "too many elements: want at most %d values, lists and mappings in all", maxElements)
+		problem = p.problem("", "%s", tooMany)
 	case depth > maxDepth:
-		problem = p.problem("", "too deeply nested: want at most %d levels", maxDepth)
+		problem = p.problem("", "%s", tooDeep)
 	default:
 		return nil
 	}

@@ -2,11 +2,12 @@ package job
 
 import (
 	"errors"
+	"io"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/scanner"
 	"github.com/goccy/go-yaml/token"
 )
 
@@ -19,9 +20,9 @@ func readYAML(src string) (root *node, problem *Problem) {
 			root, problem = nil, &Problem{Line: 1, Column: 1, Message: "this is not readable as YAML"}
 		}
 	}()
-	tokens := lexer.Tokenize(src)
-	if p := guard(tokens); p != nil {
-		return nil, p
+	tokens, problem := tokenize(src)
+	if problem != nil {
+		return nil, problem
 	}
 	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
@@ -44,44 +45,63 @@ var refused = map[token.Type]string{
 	token.MappingKeyType: `complex keys ("? ") are not supported: write "key: value"; a text that begins with ? belongs in quotes`,
 }
 
-// guard bounds what the parser is given, since the parser recurses, and takes
-// time that grows with the square of the number of keys.
-func guard(tokens token.Tokens) *Problem {
-	count, open, run, line := 0, 0, 0, 0
-	for _, t := range tokens {
-		at := position(t)
-		var p Problem
-		switch {
-		case refused[t.Type] != "":
-			p = at.problem("", "%s", refused[t.Type])
-			return &p
-		case t.Type == token.CommentType || t.Type == token.SpaceType:
-			continue
+// tokenize bounds what the parser is given, since the parser recurses, and
+// takes time that grows with the square of the number of keys. It stops at the
+// first token too many, so that a hostile file costs no memory either.
+func tokenize(src string) (token.Tokens, *Problem) {
+	var (
+		s      scanner.Scanner
+		g      guard
+		tokens token.Tokens
+	)
+	s.Init(src)
+	for {
+		some, err := s.Scan()
+		if errors.Is(err, io.EOF) {
+			return tokens, nil
 		}
-		if count++; count > 3*maxElements {
-			p = at.problem("", "too many elements: want at most %d values, lists and mappings in all", maxElements)
-			return &p
-		}
-		if at.line != line {
-			run, line = 0, at.line
-		}
-		switch t.Type {
-		case token.SequenceStartType, token.MappingStartType:
-			open++
-		case token.SequenceEndType, token.MappingEndType, token.CollectEntryType:
-			run = 0
-			if t.Type != token.CollectEntryType {
-				open--
+		// Any other error is a token, too, which the parser explains.
+		for _, t := range some {
+			if wrong := g.see(t); wrong != "" {
+				p := position(t).problem("", "%s", wrong)
+				return nil, &p
 			}
-		case token.SequenceEntryType, token.MappingValueType:
-			run++ // "- - - x" opens a level each, without any bracket
 		}
-		if open > maxDepth || run > maxDepth {
-			p = at.problem("", "too deeply nested: want at most %d levels", maxDepth)
-			return &p
-		}
+		tokens.Add(some...)
 	}
-	return nil
+}
+
+// guard counts what it sees of a file.
+type guard struct {
+	tokens int
+	open   int // brackets and braces
+	run    int // levels opened in line without any: "- - - x"
+	line   int
+}
+
+// see returns what is wrong about having t next, or nothing.
+func (g *guard) see(t *token.Token) string {
+	if g.tokens++; g.tokens > maxTokens {
+		return tooMany
+	}
+	if line := position(t).line; line != g.line {
+		g.run, g.line = 0, line
+	}
+	switch t.Type {
+	case token.SequenceStartType, token.MappingStartType:
+		g.open++
+	case token.SequenceEndType, token.MappingEndType:
+		g.open--
+		g.run = 0
+	case token.CollectEntryType:
+		g.run = 0
+	case token.SequenceEntryType, token.MappingValueType:
+		g.run++
+	}
+	if g.open > maxDepth || g.run > maxDepth {
+		return tooDeep
+	}
+	return refused[t.Type]
 }
 
 func position(t *token.Token) pos {
