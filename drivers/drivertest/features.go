@@ -133,8 +133,8 @@ func testExecTTY(s *suite) {
 	}()
 	var out bytes.Buffer
 	script := `test -t 0 && test -t 1 && test -t 2 || exit 1
-		until [ "$(stty size)" = "30 100" ]; do sleep 0.02; done; echo one
-		until [ "$(stty size)" = "40 120" ]; do sleep 0.02; done; echo two; exit 6`
+		until [ "$(stty size 2>/dev/null)" = "30 100" ]; do sleep 0.02; done; echo one
+		until [ "$(stty size 2>/dev/null)" = "40 120" ]; do sleep 0.02; done; echo two; exit 6`
 	code, err := s.d.(drivers.Execer).Exec(ctx, h, drivers.ExecOptions{
 		Command: shell(script), TTY: true, Size: sizes, Stdout: tee{&out, first},
 	})

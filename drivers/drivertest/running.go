@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -167,13 +169,19 @@ func testEnvArgs(s *suite) {
 			"A_EMPTY": "", "B_QUOTES": `'"\`, "C_LINES": "one\ntwo", "D_UTF8": "Zürich ⚡", "E_EQUALS": "a=b=c", "F_DOLLAR": "${HOME} $(id)", "G_LATIN1": "\xe4\xff",
 		},
 	}
-	h := s.start(s.spec(w))
+	spec := s.spec(w)
+	if _, err := s.d.Create(s.ctx, spec, nil); errors.Is(err, drivers.ErrUnsupported) {
+		// A runtime behind an API of texts cannot pass on other bytes: it must say so and not change them.
+		delete(w.Env, "G_LATIN1")
+		spec = s.spec(w)
+	}
+	h := s.start(spec)
 	s.wait(h)
 	var want strings.Builder
 	for _, a := range w.Args {
 		want.WriteString(a + "\n--\n")
 	}
-	for _, name := range []string{"A_EMPTY", "B_QUOTES", "C_LINES", "D_UTF8", "E_EQUALS", "F_DOLLAR", "G_LATIN1"} {
+	for _, name := range slices.Sorted(maps.Keys(w.Env)) {
 		want.WriteString(w.Env[name] + "\n--\n")
 	}
 	if d := cmp.Diff(want.String(), s.stdout(h)); d != "" {
