@@ -22,15 +22,15 @@ func (s *Supervisor) info(r *runtime) drivers.Info {
 	return r.info
 }
 
-// Probe asks all drivers whether they are usable. It returns when each has
-// answered or has had its time.
-func (s *Supervisor) Probe(ctx context.Context) {
-	done := make(chan struct{}, len(s.runtimes))
-	for name, r := range s.runtimes {
-		go func() { s.probe(ctx, name, r); done <- struct{}{} }()
-	}
-	for range s.runtimes {
-		<-done
+// Probed returns once all drivers have said for the first time after Run began
+// whether they are usable, or the context ends.
+func (s *Supervisor) Probed(ctx context.Context) {
+	for _, r := range s.runtimes {
+		select {
+		case <-r.probed:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -100,6 +100,8 @@ func pause(ctx context.Context, woken <-chan struct{}, d time.Duration) {
 // it to the instances it belongs to and lets those begin; what belongs to none
 // is stopped and removed.
 func (s *Supervisor) recover(ctx context.Context, name string, r *runtime) {
+	s.probe(ctx, name, r)
+	close(r.probed)
 	handles, ok := s.list(ctx, name, r)
 	if !ok {
 		return

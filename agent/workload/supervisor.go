@@ -62,7 +62,8 @@ type Supervisor struct {
 type runtime struct {
 	driver    drivers.Driver
 	info      drivers.Info
-	recovered bool // what it holds is known: its instances may act
+	probed    chan struct{} // closed when info is known
+	recovered bool          // what it holds is known: its instances may act
 	slots     chan struct{}
 	woken     chan struct{} // its state may have changed: try again
 }
@@ -101,7 +102,7 @@ func New(cfg Config) (*Supervisor, error) {
 	for name, d := range cfg.Drivers {
 		s.runtimes[name] = &runtime{
 			driver: d, info: drivers.Info{Name: name, Reason: "not looked at yet"},
-			slots: make(chan struct{}, parallel), woken: make(chan struct{}, 1),
+			probed: make(chan struct{}), slots: make(chan struct{}, parallel), woken: make(chan struct{}, 1),
 		}
 	}
 	return s, nil

@@ -82,10 +82,10 @@ func (n *node) start() {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	s.Probe(n.t.Context())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
+	s.Probed(n.t.Context())
 	n.Supervisor = s
 	n.end = sync.OnceFunc(func() {
 		cancel()
