@@ -116,14 +116,12 @@ func (l *Listener) session(conn *quic.Conn) (*Session, error) {
 	s, err := newSession(conn, l.cfg, func() {
 		l.mu.Lock() // also orders this after the assignments below
 		defer l.mu.Unlock()
+		delete(l.sessions, s)
+		l.trusted.Delete(conn)
 		if anonymous {
 			timer.Stop()
 			l.anonymous.Add(-1)
 		}
-		l.trusted.Delete(conn)
-		l.mu.Lock()
-		delete(l.sessions, s)
-		l.mu.Unlock()
 	})
 	if err != nil {
 		if anonymous {
