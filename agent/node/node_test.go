@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -87,7 +86,7 @@ func TestJobOverRealLink(t *testing.T) {
 	a := newAgent(t, p, fake.NewHost(nil))
 	a.start()
 	p.until("registered", func() bool { return p.register != nil && p.revision > 0 })
-	if r := p.register; r.GetName() != "e580" || r.GetBootId() != "boot" || len(r.GetRuntimes()) != 1 || !r.GetRuntimes()[0].GetUsable() {
+	if r := p.registered(); r.GetName() != "e580" || r.GetBootId() != "boot" || len(r.GetRuntimes()) != 1 || !r.GetRuntimes()[0].GetUsable() {
 		t.Errorf("registered as %v", r)
 	}
 	p.until("usage", func() bool { return p.usage > 0 })
@@ -119,7 +118,7 @@ func TestJobOverRealLink(t *testing.T) {
 		t.Errorf("absent %v, want [big]", resp.GetAbsent())
 	}
 	p.untilState("good", "TERMINATED")
-	if h := strings.Join(p.history["good"], " "); h != "SCHEDULED_NODE RUNNING TERMINATED" {
+	if h := p.told("good"); h != "SCHEDULED_NODE RUNNING TERMINATED" {
 		t.Errorf("history %s", h)
 	}
 }
@@ -130,13 +129,13 @@ func TestSnapshotRemovesWhatItDoesNotName(t *testing.T) {
 	a := newAgent(t, p, host)
 	for i := range 5 {
 		id := fmt.Sprintf("i%d", i)
-		p.wanted[id] = assignment(id, 1)
+		p.want(assignment(id, 1))
 	}
 	a.start()
 	p.untilState("i4", "RUNNING")
 	a.stop()
 
-	delete(p.wanted, "i2")
+	p.update(func() { delete(p.wanted, "i2") })
 	a.start()
 	p.untilState("i2", "TERMINATED")
 	for i := range 5 {
@@ -144,7 +143,7 @@ func TestSnapshotRemovesWhatItDoesNotName(t *testing.T) {
 			continue
 		}
 		p.untilState(fmt.Sprintf("i%d", i), "RUNNING")
-		if h := strings.Join(p.history[fmt.Sprintf("i%d", i)], " "); h != "SCHEDULED_NODE RUNNING" {
+		if h := p.told(fmt.Sprintf("i%d", i)); h != "SCHEDULED_NODE RUNNING" {
 			t.Errorf("i%d was not left alone: %s", i, h)
 		}
 	}
@@ -153,13 +152,13 @@ func TestSnapshotRemovesWhatItDoesNotName(t *testing.T) {
 func TestReportsAreRepeatedUntilStored(t *testing.T) {
 	p := newParent(t)
 	a := newAgent(t, p, fake.NewHost(func(drivers.Spec) fake.Script { return fake.Script{} }))
-	p.refuse = link.Error(link.Internal, "the store is broken")
-	p.wanted["once"] = assignment("once", 1, func(j *job.Job) { j.Kind = job.Batch })
+	p.update(func() { p.refuse = link.Error(link.Internal, "the store is broken") })
+	p.want(assignment("once", 1, func(j *job.Job) { j.Kind = job.Batch }))
 	a.start()
 	p.until("connected", func() bool { return p.revision > 0 })
 	p.update(func() { p.refuse = nil })
 	p.untilState("once", "COMPLETED")
-	if h := strings.Join(p.history["once"], " "); h != "SCHEDULED_NODE RUNNING COMPLETED" {
+	if h := p.told("once"); h != "SCHEDULED_NODE RUNNING COMPLETED" {
 		t.Errorf("history %s", h)
 	}
 }
@@ -213,6 +212,8 @@ func TestLeaveEndsTheAgent(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("run: %v", err)
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.left == "" {
 		t.Error("the parent was not told")
 	}
@@ -224,7 +225,7 @@ func TestLeaveEndsTheAgent(t *testing.T) {
 func TestControlSocketListsWorkloads(t *testing.T) {
 	p := newParent(t)
 	a := newAgent(t, p, fake.NewHost(nil))
-	p.wanted["w"] = assignment("w", 1)
+	p.want(assignment("w", 1))
 	a.start()
 	p.untilState("w", "RUNNING")
 	for _, running := range []bool{true, false} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -98,7 +99,10 @@ type enrolment struct {
 }
 
 func (e enrolment) Enrol(_ context.Context, req *edgeiov1.EnrolRequest) (*edgeiov1.EnrolResponse, error) {
-	if !e.p.tokens[req.GetToken()] {
+	e.p.mu.Lock()
+	known := e.p.tokens[req.GetToken()]
+	e.p.mu.Unlock()
+	if !known {
 		return nil, link.Error(link.Denied, "the token is not known here")
 	}
 	csr, err := identity.ParseCSR(req.GetCsr())
@@ -115,7 +119,7 @@ func (e enrolment) Enrol(_ context.Context, req *edgeiov1.EnrolRequest) (*edgeio
 
 func (p *parent) token() string {
 	t := identity.NewToken(p.authority.Pin()).String()
-	p.tokens[t] = true
+	p.update(func() { p.tokens[t] = true })
 	return t
 }
 
@@ -146,6 +150,27 @@ func (p *parent) until(what string, f func() bool) {
 			p.t.Fatalf("%s: not within 15s; history %v", what, p.history)
 		}
 	}
+}
+
+// told returns the states that the parent was told of an instance, each once.
+func (p *parent) told(id string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Join(p.history[id], " ")
+}
+
+func (p *parent) registered() *edgeiov1.RegisterRequest {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.register
+}
+
+func (p *parent) want(as ...*edgeiov1.Assignment) {
+	p.update(func() {
+		for _, a := range as {
+			p.wanted[a.GetInstanceId()] = a
+		}
+	})
 }
 
 func (p *parent) untilState(id, state string) {
