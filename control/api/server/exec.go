@@ -23,7 +23,7 @@ const (
 )
 
 type execInput struct {
-	jobRef
+	JobRef
 	Instance string `query:"instance" maxLength:"128" doc:"Which instance, if the job has several: its id, the beginning of it, or its index"`
 }
 

@@ -15,19 +15,20 @@ import (
 	"github.com/edgeio/edgeio/proto/job"
 )
 
-// jobRef names a job in a path.
-type jobRef struct {
+// JobRef names a job in a path. It is exported for reflection.
+type JobRef struct {
 	ID string `path:"id" maxLength:"128" doc:"Id of the job, its name if only one has it, or the unique beginning of its id"`
 }
 
-// fileInput is a request whose body is a job file.
-type fileInput struct {
+// FileInput is a request whose body is a job file. It is exported for
+// reflection.
+type FileInput struct {
 	ContentType string `header:"Content-Type" doc:"YAML or JSON; when it says neither, either is understood"`
 	RawBody     []byte `contentType:"application/yaml"`
 }
 
 type deployInput struct {
-	fileInput
+	FileInput
 	IdempotencyKey string `header:"Idempotency-Key" maxLength:"128" doc:"Repeating a request with the same key deploys nothing again"`
 }
 
@@ -87,7 +88,7 @@ func (s *service) deploy(ctx context.Context, in *deployInput) (*createdOutput, 
 	return &createdOutput{Location: api.Prefix + "/jobs/" + url.PathEscape(j.ID), Body: present(j)}, nil
 }
 
-func (s *service) validate(ctx context.Context, in *fileInput) (*output[api.ValidJob], error) {
+func (s *service) validate(ctx context.Context, in *FileInput) (*output[api.ValidJob], error) {
 	spec, err := in.job()
 	if err != nil {
 		return nil, s.fail(ctx, err)
@@ -95,7 +96,7 @@ func (s *service) validate(ctx context.Context, in *fileInput) (*output[api.Vali
 	return &output[api.ValidJob]{api.ValidJob{Job: spec}}, nil
 }
 
-func (s *service) explainFile(ctx context.Context, in *fileInput) (*output[api.Explanation], error) {
+func (s *service) explainFile(ctx context.Context, in *FileInput) (*output[api.Explanation], error) {
 	spec, err := in.job()
 	if err != nil {
 		return nil, s.fail(ctx, err)
@@ -104,7 +105,7 @@ func (s *service) explainFile(ctx context.Context, in *fileInput) (*output[api.E
 	return reply(ctx, s, presentExplanation(e), err)
 }
 
-func (s *service) explain(ctx context.Context, in *jobRef) (*output[api.Explanation], error) {
+func (s *service) explain(ctx context.Context, in *JobRef) (*output[api.Explanation], error) {
 	j, err := s.Jobs.Job(ctx, in.ID)
 	if err != nil {
 		return nil, s.fail(ctx, err)
@@ -134,12 +135,12 @@ func (s *service) listJobs(ctx context.Context, in *listInput) (*output[api.JobL
 	return &output[api.JobList]{list}, nil
 }
 
-func (s *service) getJob(ctx context.Context, in *jobRef) (*output[api.Job], error) {
+func (s *service) getJob(ctx context.Context, in *JobRef) (*output[api.Job], error) {
 	j, err := s.Jobs.Job(ctx, in.ID)
 	return reply(ctx, s, present(j), err)
 }
 
-func (s *service) terminate(ctx context.Context, in *jobRef) (*output[api.Job], error) {
+func (s *service) terminate(ctx context.Context, in *JobRef) (*output[api.Job], error) {
 	j, err := s.Jobs.Terminate(ctx, in.ID)
 	return reply(ctx, s, present(j), err)
 }
@@ -161,7 +162,7 @@ var fileTypes = []string{
 
 // job reads and checks the job file in the body. YAML and JSON need not be told
 // apart, for every JSON text is YAML.
-func (in *fileInput) job() (job.Job, error) {
+func (in *FileInput) job() (job.Job, error) {
 	media, _, err := mime.ParseMediaType(in.ContentType)
 	if in.ContentType != "" && (err != nil || !slices.Contains(fileTypes, media)) {
 		p := api.NewProblem(api.ErrInvalid)

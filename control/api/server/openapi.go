@@ -100,8 +100,9 @@ func op(o huma.Operation) huma.Operation {
 // jobFileOp is an operation whose body is a job file.
 func jobFileOp(o huma.Operation) huma.Operation {
 	o = op(o)
+	o.SkipValidateBody = true // package job does it, and better
 	file := &huma.Schema{Ref: "#/components/schemas/JobFile"}
-	o.RequestBody = &huma.RequestBody{Required: true, Description: "A job file, api_version " + job.APIVersion, Content: map[string]*huma.MediaType{
+	o.RequestBody = &huma.RequestBody{Required: true, Description: "A job file, api_version " + job.APIVersion + "; /schema/job.json has its exact schema", Content: map[string]*huma.MediaType{
 		"application/yaml": {Schema: file},
 		"application/json": {Schema: file},
 	}}
@@ -166,6 +167,12 @@ var requestSchemas = []string{"NewAPIToken", "NewJoinToken", "ExecStart", "JobFi
 func finish(o *huma.OpenAPI) {
 	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // huma's own, which asProblem replaces
 		delete(o.Components.Schemas.Map(), unused)
+	}
+	for _, path := range o.Paths {
+		// huma takes a raw body for bytes that have no schema.
+		if p := path.Post; p != nil && p.RequestBody != nil && p.RequestBody.Content["application/yaml"] != nil {
+			p.RequestBody.Content["application/yaml"].Schema = p.RequestBody.Content["application/json"].Schema
+		}
 	}
 	for name, schema := range o.Components.Schemas.Map() {
 		strict := false

@@ -16,7 +16,7 @@ import (
 )
 
 type logsInput struct {
-	jobRef
+	JobRef
 	Instance string `query:"instance" maxLength:"128" doc:"Which instance, if the job has several: its id, the beginning of it, or its index"`
 	Follow   bool   `query:"follow" doc:"Go on until the instance ends"`
 	Tail     int    `query:"tail" default:"-1" minimum:"-1" maximum:"1000000" doc:"Only this many of the last lines; -1: all"`
@@ -24,7 +24,9 @@ type logsInput struct {
 	Accept   string `header:"Accept" doc:"application/x-ndjson for an object per piece, with time and stream; else the bytes as they are"`
 }
 
-type eventsParams struct {
+// EventsParams are the parameters of both streams of events. It is exported
+// for reflection.
+type EventsParams struct {
 	After       uint64 `query:"after" doc:"Only events with a higher revision; 0: from the oldest that is kept"`
 	New         bool   `query:"new" doc:"Only events to come"`
 	Follow      bool   `query:"follow" default:"true" doc:"Go on with events to come; false: end after those that are kept"`
@@ -32,8 +34,8 @@ type eventsParams struct {
 }
 
 type jobEventsInput struct {
-	jobRef
-	eventsParams
+	JobRef
+	EventsParams
 }
 
 func (s *service) registerStreams(h huma.API) {
@@ -50,19 +52,19 @@ func (s *service) registerStreams(h huma.API) {
 		if err != nil {
 			return nil, s.fail(ctx, err)
 		}
-		return s.events(ctx, j.ID, in.eventsParams)
+		return s.events(ctx, j.ID, in.EventsParams)
 	})
 	huma.Register(h, streamOp(huma.Operation{
 		OperationID: "watch", Method: http.MethodGet, Path: "/events", Tags: []string{"events"},
 		Summary: "Watch everything", Description: eventsText,
-	}, "text/event-stream"), func(ctx context.Context, in *eventsParams) (*huma.StreamResponse, error) {
+	}, "text/event-stream"), func(ctx context.Context, in *EventsParams) (*huma.StreamResponse, error) {
 		return s.events(ctx, "", *in)
 	})
 }
 
 const eventsText = "Server-sent events. The data of each is an Event, its id the revision. Comments are signs of life. An event named problem ends a stream that breaks off."
 
-func (s *service) events(ctx context.Context, jobID string, p eventsParams) (*huma.StreamResponse, error) {
+func (s *service) events(ctx context.Context, jobID string, p EventsParams) (*huma.StreamResponse, error) {
 	q := EventQuery{JobID: jobID, After: p.After, NewOnly: p.New, Follow: p.Follow}
 	if p.LastEventID != "" {
 		rev, err := strconv.ParseUint(p.LastEventID, 10, 64)

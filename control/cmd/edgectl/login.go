@@ -145,11 +145,17 @@ func pinned(ctx context.Context, address, pin string) (string, error) {
 		return "", errors.New("not a TLS connection")
 	}
 	for _, cert := range tc.ConnectionState().PeerCertificates {
-		if sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo); string(sum[:]) == string(want) {
+		if pinOf(cert) == hex.EncodeToString(want) {
 			return encode(cert), nil
 		}
 	}
 	return "", codeError{exitNotAllowed, fmt.Sprintf("%s does not belong to the authority that is pinned: wrong pin, or not the server you mean", address)}
+}
+
+// pinOf is the SHA-256 of a certificate's public key (SPKI), hex.
+func pinOf(cert *x509.Certificate) string {
+	sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+	return hex.EncodeToString(sum[:])
 }
 
 func encode(cert *x509.Certificate) string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -53,10 +54,15 @@ func (p *program) showLine(v any) error {
 }
 
 // table writes aligned columns.
-type table struct{ w *tabwriter.Writer }
+type table struct {
+	out   io.Writer
+	lines bytes.Buffer
+	tw    *tabwriter.Writer
+}
 
-func newTable(w io.Writer, head ...string) *table {
-	t := &table{tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)}
+func newTable(out io.Writer, head ...string) *table {
+	t := &table{out: out}
+	t.tw = tabwriter.NewWriter(&t.lines, 0, 8, 3, ' ', 0)
 	if len(head) > 0 {
 		t.row(head...)
 	}
@@ -71,10 +77,16 @@ func (t *table) row(cells ...string) {
 			cells[i] = "-"
 		}
 	}
-	fmt.Fprintln(t.w, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+	fmt.Fprintln(t.tw, strings.Join(cells, "\t"))
 }
 
-func (t *table) flush() { _ = t.w.Flush() }
+// flush writes the table, without the spaces at the ends of lines.
+func (t *table) flush() {
+	_ = t.tw.Flush() // into memory
+	for line := range strings.Lines(t.lines.String()) {
+		fmt.Fprintln(t.out, strings.TrimRight(line, " \n"))
+	}
+}
 
 // clean replaces control characters.
 func clean(s string) string {

@@ -49,7 +49,7 @@ func (p *program) run(ctx context.Context, argv []string) int {
 
 // app is the tree of commands.
 func (p *program) app() *cli.App {
-	return &cli.App{
+	app := &cli.App{
 		Name:  "edgectl",
 		Usage: "deploy jobs on edge devices and look after them",
 		Description: `A job is a small YAML file. edgeIO finds a node for it, runs it there and
@@ -78,7 +78,6 @@ are the stronger.`,
 		ErrWriter:              p.stderr,
 		ExitErrHandler:         func(*cli.Context, error) {}, // run does it
 		OnUsageError:           usageError,
-		CommandNotFound:        nil,
 		Action:                 group,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "config", Usage: "read the configuration from `FILE`"},
@@ -89,6 +88,16 @@ are the stronger.`,
 			p.deployCommand(), p.validateCommand(), p.jobCommand(), p.nodeCommand(), p.clusterCommand(),
 			p.eventsCommand(), p.tokenCommand(), p.loginCommand(), p.versionCommand(), p.completionCommand(),
 		},
+	}
+	checkUsage(app.Commands)
+	return app
+}
+
+// checkUsage gives commands at all levels the same answer to a wrong flag.
+func checkUsage(commands []*cli.Command) {
+	for _, c := range commands {
+		c.OnUsageError = usageError
+		checkUsage(c.Subcommands)
 	}
 }
 
