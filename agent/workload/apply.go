@@ -105,6 +105,7 @@ func (w *wishes) put(as Assignment) {
 		w.refuse(as, fmt.Sprintf("generation %d is older than %d, which the node has", as.Generation, a.in.Generation))
 		return
 	case ok && as.Generation == a.in.Generation:
+		w.s.news(as.ID)
 		return
 	}
 	if reasons := w.s.refuse(as.Job, as.ID); len(reasons) > 0 {

@@ -47,7 +47,8 @@ type Change struct {
 // Leftover is a workload of an older generation that must go before the
 // current one starts.
 type Leftover struct {
-	Runtime string         `json:"runtime"` // whose driver has it
+	Image   string         `json:"image,omitempty"` // path of its image, held until it is gone
+	Runtime string         `json:"runtime"`         // whose driver has it
 	Handle  drivers.Handle `json:"handle"`
 	Signal  string         `json:"signal,omitempty"`
 	Grace   time.Duration  `json:"grace,omitempty"`
@@ -58,6 +59,7 @@ type Leftover struct {
 type Instance struct {
 	Assignment
 
+	Image     string          `json:"image_path,omitempty"` // of the workload, held until it is gone; empty if its runtime has it
 	Phase     Phase           `json:"phase"`
 	Removed   bool            `json:"removed,omitempty"` // not wanted any more
 	Handle    *drivers.Handle `json:"handle,omitempty"`  // nil: not created, or not known to be
@@ -101,6 +103,34 @@ func (in Instance) Active() bool { return in.Phase != PhaseEnded && in.Phase != 
 // Reserves reports whether the instance's requirements are taken from the
 // node's capacity.
 func (in Instance) Reserves() bool { return in.Active() }
+
+// images returns the paths of the images that the instance's workloads use.
+func (in Instance) images() []string {
+	var out []string
+	if in.Image != "" {
+		out = append(out, in.Image)
+	}
+	for _, l := range in.Leftovers {
+		if l.Image != "" {
+			out = append(out, l.Image)
+		}
+	}
+	return out
+}
+
+// dropped returns the images that are not used any more after an event.
+func dropped(before, after Instance, ev Event) []string {
+	held := before.images()
+	if ev.Image != "" {
+		held = append(held, ev.Image)
+	}
+	for _, image := range after.images() {
+		if i := slices.Index(held, image); i >= 0 {
+			held = slices.Delete(held, i, i+1)
+		}
+	}
+	return held
+}
 
 // forgettable reports whether nothing of the instance is owed to anybody.
 func (in Instance) forgettable() bool { return in.Phase == PhaseGone && len(in.Changes) == 0 }

@@ -35,6 +35,9 @@ func (j *journal) mark(id string) {
 	signal(j.wake)
 }
 
+// note has an instance written with the next write. The caller holds mu.
+func (j *journal) note(id string) { j.dirty[id] = struct{}{} }
+
 // sync returns once all that was marked before is on disk.
 func (j *journal) sync(ctx context.Context) error {
 	done := make(chan error, 1)
@@ -101,7 +104,8 @@ func (j *journal) write() error {
 	}
 	// Also after a failed write: a node whose disk is full still reports.
 	for i := range put {
-		if a := s.actors[put[i].ID]; a != nil && !a.held {
+		if a := s.actors[put[i].ID]; a != nil && a.due && !a.held {
+			a.due = false
 			s.news(a.in.ID)
 		}
 	}

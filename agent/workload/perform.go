@@ -3,6 +3,7 @@ package workload
 import (
 	"bytes"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -87,22 +88,34 @@ func (s *Supervisor) call(ctx context.Context, a *actor, r *runtime, in Instance
 		if in.Handle == nil {
 			return Event{Kind: EventRemoved}, nil
 		}
-		return Event{Kind: EventRemoved}, remove(ctx, r.driver, *in.Handle)
+		if err := remove(ctx, r.driver, *in.Handle); err != nil {
+			return Event{}, err
+		}
+		return Event{Kind: EventRemoved}, nil
 	}
 	panic("workload: no such action")
 }
 
-// create holds one of the driver's slots, except while an image is pulled: a
-// slow registry must not keep others from starting what they have already.
 func (s *Supervisor) create(ctx context.Context, a *actor, r *runtime, in Instance) (Event, error) {
 	spec := specOf(in)
 	if slices.Contains(s.info(r).Features, drivers.FeatureImageFile) && s.cfg.Images != nil {
 		path, err := s.cfg.Images.Fetch(ctx, spec.Image, func(p drivers.Progress) { s.show(a, p) })
 		if err != nil {
-			return Event{}, drivers.Errorf(drivers.ErrImage, "fetch image", in.Job.Image, "%w", err)
+			return Event{}, imageError{err}
 		}
 		spec.Image.Path = path
 	}
+	ev, err := s.createWith(ctx, a, r, spec)
+	if err != nil {
+		s.releaseImage(spec.Image.Path)
+		return Event{}, err
+	}
+	return ev, nil
+}
+
+// createWith holds one of the driver's slots, except while an image is pulled: a
+// slow registry must not keep others from starting what they have already.
+func (s *Supervisor) createWith(ctx context.Context, a *actor, r *runtime, spec drivers.Spec) (Event, error) {
 	free, err := r.slot(ctx)
 	if err != nil {
 		return Event{}, err
@@ -117,7 +130,18 @@ func (s *Supervisor) create(ctx context.Context, a *actor, r *runtime, in Instan
 	if err != nil {
 		return Event{}, err
 	}
-	return Event{Kind: EventCreated, Handle: &h}, nil
+	return Event{Kind: EventCreated, Handle: &h, Image: spec.Image.Path}, nil
+}
+
+// imageError is trouble with an image, whatever else it is.
+type imageError struct{ error }
+
+func (e imageError) Unwrap() []error { return []error{drivers.ErrImage, e.error} }
+
+func (s *Supervisor) releaseImage(path string) {
+	if path != "" && s.cfg.Images != nil {
+		s.cfg.Images.Release(path)
+	}
 }
 
 func (s *Supervisor) startWorkload(ctx context.Context, r *runtime, in Instance) (Event, error) {
@@ -176,7 +200,13 @@ func (s *Supervisor) clear(ctx context.Context, in Instance) (Event, error) {
 func stop(ctx context.Context, d drivers.Driver, h drivers.Handle, o drivers.StopOptions) error {
 	ctx, cancel := context.WithTimeout(ctx, o.Grace+stopMargin)
 	defer cancel()
-	return d.Stop(ctx, h, o)
+	err := d.Stop(ctx, h, o)
+	if errors.Is(err, drivers.ErrInvalid) && o.Signal != "" {
+		// A signal that the runtime does not know must not keep it running.
+		o.Signal = ""
+		return d.Stop(ctx, h, o)
+	}
+	return err
 }
 
 func remove(ctx context.Context, d drivers.Driver, h drivers.Handle) error {

@@ -118,6 +118,7 @@ func (s *Supervisor) recover(ctx context.Context, name string, r *runtime) {
 		if a.in.Job.Runtime != name {
 			continue
 		}
+		s.holdImage(a.in)
 		ev := Event{Kind: EventRecover}
 		for _, h := range byID[id] {
 			if h.Generation == a.in.Generation {
@@ -144,6 +145,19 @@ func (s *Supervisor) recover(ctx context.Context, name string, r *runtime) {
 	s.start(start)
 	for _, h := range orphans {
 		s.removeOrphan(ctx, r, h)
+	}
+}
+
+// holdImage holds again what the instance had held before the agent was
+// started. The caller holds mu; nothing is fetched by that.
+func (s *Supervisor) holdImage(in Instance) {
+	if s.cfg.Images == nil {
+		return
+	}
+	for _, path := range in.images() {
+		if there, err := s.cfg.Images.Acquire(path); err != nil || !there {
+			s.log.Warn("the image of an instance is not in the cache any more", "instance", in.ID, "path", path, "error", err)
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ const (
 
 	// Results of actions.
 	EventCleared
-	EventCreated   // Handle
+	EventCreated   // Handle, Image
 	EventStarted   // Ports
 	EventInspected // Status
 	EventExited    // Exit, Tail
@@ -38,6 +38,7 @@ type Event struct {
 	Kind       EventKind
 	Assignment Assignment
 	Handle     *drivers.Handle
+	Image      string
 	Others     []drivers.Handle
 	Status     drivers.Status
 	Ports      []drivers.Port
@@ -113,7 +114,7 @@ func Step(in Instance, ev Event, env Env) Instance {
 	case EventRecover:
 		return in.recover(ev)
 	case EventLate:
-		return in.late(ev.Handle)
+		return in.late(ev.Handle, ev.Image)
 	case EventError:
 		return in.failed(ev.Err, env)
 	}
@@ -126,7 +127,7 @@ func Step(in Instance, ev Event, env Env) Instance {
 			in.Phase = PhaseStop
 		}
 	case EventCreated:
-		in.Handle, in.Phase = ev.Handle, PhaseStart
+		in.Handle, in.Image, in.Phase = ev.Handle, ev.Image, PhaseStart
 	case EventStarted:
 		return in.running("started", env.Now, ev.Ports, env)
 	case EventInspected:
@@ -140,7 +141,7 @@ func Step(in Instance, ev Event, env Env) Instance {
 	case EventStopped:
 		in.Phase = PhaseRemove
 	case EventRemoved:
-		in.Handle = nil
+		in.Handle, in.Image = nil, ""
 		in.Phase = PhaseGone
 		return in.move(job.Terminated, "stopped and removed", nil, env.Now)
 	}
@@ -159,14 +160,14 @@ func (in Instance) replace(a Assignment, env Env) Instance {
 	next.Phase = PhaseClear
 	next.Leftovers = slices.Clone(in.Leftovers)
 	if in.Handle != nil {
-		next.Leftovers = append(next.Leftovers, in.leftover(*in.Handle))
+		next.Leftovers = append(next.Leftovers, in.leftover(*in.Handle, in.Image))
 	}
 	return next
 }
 
-func (in Instance) leftover(h drivers.Handle) Leftover {
+func (in Instance) leftover(h drivers.Handle, image string) Leftover {
 	o := in.stopOptions()
-	return Leftover{Runtime: in.Job.Runtime, Handle: h, Signal: o.Signal, Grace: o.Grace}
+	return Leftover{Image: image, Runtime: in.Job.Runtime, Handle: h, Signal: o.Signal, Grace: o.Grace}
 }
 
 // remove goes through PhaseStop also without a handle: an action under way may
@@ -184,16 +185,16 @@ func (in Instance) remove() Instance {
 	return in
 }
 
-func (in Instance) late(h *drivers.Handle) Instance {
+func (in Instance) late(h *drivers.Handle, image string) Instance {
 	if h == nil {
 		return in
 	}
 	if h.Generation == in.Generation {
-		in.Handle = h
+		in.Handle, in.Image = h, image
 		return in
 	}
 	if !slices.ContainsFunc(in.Leftovers, func(l Leftover) bool { return l.Handle.Generation == h.Generation }) {
-		in.Leftovers = append(slices.Clone(in.Leftovers), in.leftover(*h))
+		in.Leftovers = append(slices.Clone(in.Leftovers), in.leftover(*h, image))
 	}
 	in.Phase = PhaseClear
 	return in
@@ -209,7 +210,7 @@ func (in Instance) recover(ev Event) Instance {
 	in.Inspect = in.Handle != nil && !in.Removed
 	if in.Phase == PhaseCreate && in.Handle == nil || in.Phase == PhaseClear {
 		for _, h := range ev.Others {
-			in = in.late(&h)
+			in = in.late(&h, "")
 		}
 	}
 	return in

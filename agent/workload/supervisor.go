@@ -20,9 +20,12 @@ type Store interface {
 	Save(put []Instance, del []string) error
 }
 
-// Images fetches images for drivers that want a local file.
+// Images gets images for drivers that want a local file. What Fetch or Acquire
+// has given stays where it is until Release was called as often.
 type Images interface {
 	Fetch(ctx context.Context, image drivers.Image, progress func(drivers.Progress)) (path string, err error)
+	Acquire(path string) (there bool, err error)
+	Release(path string)
 }
 
 // Config is what a Supervisor works with.
@@ -76,6 +79,7 @@ type actor struct {
 	cancel   context.CancelFunc // of the action under way
 	running  bool               // has its goroutine
 	held     bool               // its newest wish is not on disk yet
+	due      bool               // the parent is to be told once it is
 	kick     chan struct{}
 	progress *drivers.Progress
 	shownAt  time.Time     // of progress
@@ -185,7 +189,7 @@ func (s *Supervisor) drive(ctx context.Context, a *actor) {
 		switch {
 		case a.epoch != epoch:
 			if ev.Kind == EventCreated {
-				s.step(a, Event{Kind: EventLate, Handle: ev.Handle})
+				s.step(a, Event{Kind: EventLate, Handle: ev.Handle, Image: ev.Image})
 			}
 		case ev.Kind == EventError && ctx.Err() != nil:
 			// The agent is ending; nothing is known of the workload by this.
@@ -206,7 +210,20 @@ func (s *Supervisor) step(a *actor, ev Event) {
 	if a.in.Reserves() != before.Reserves() || a.in.State != before.State || a.in.Generation != before.Generation {
 		signal(s.offerC)
 	}
-	s.journal.mark(a.in.ID)
+	for _, image := range dropped(before, a.in, ev) {
+		s.releaseImage(image)
+	}
+	// What only repeats itself after a crash need not hurry to the disk: it
+	// goes with the next write.
+	if a.in.Seq != before.Seq || a.in.Removed != before.Removed || a.in.Generation != before.Generation {
+		a.due = true
+		s.journal.mark(a.in.ID)
+	} else {
+		s.journal.note(a.in.ID)
+		if a.in.Note != before.Note && !a.held {
+			s.news(a.in.ID)
+		}
+	}
 	if a.changed != nil {
 		close(a.changed)
 		a.changed = nil
@@ -225,7 +242,7 @@ func (s *Supervisor) logChange(in Instance) {
 // knows. The action under way goes on until release. The caller holds mu.
 func (s *Supervisor) overtake(a *actor, ev Event) {
 	a.epoch++
-	a.held = true
+	a.held, a.due = true, true
 	s.step(a, ev)
 }
 
