@@ -19,7 +19,8 @@ func (s *service) protect(next http.Handler) http.Handler {
 		sw := &statusWriter{ResponseWriter: w}
 		// Not all writers have deadlines; those of net/http do.
 		_ = http.NewResponseController(w).SetWriteDeadline(begin.Add(bodyTimeout + writeTimeout))
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody+1)
+		// The body is bounded by each operation. To wrap it here would keep net/http
+		// from closing the connection when a part of it was not read.
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		defer func() {

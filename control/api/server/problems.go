@@ -103,7 +103,7 @@ func problemsFor(mux *http.ServeMux) http.Handler {
 			allow := probe.header.Get("Allow")
 			w.Header().Set("Allow", allow)
 			p = api.NewProblem(api.ErrInvalid)
-			p.Status, p.Detail = probe.status, r.Method+" is not possible here; allowed: "+allow
+			p.Status, p.Detail = probe.status, "this method is not possible here; allowed: "+allow
 		}
 		writeProblem(w, p)
 	})
