@@ -194,8 +194,7 @@ func timeShare(ctx context.Context, parts int) time.Duration {
 }
 
 func dialOne(ctx context.Context, limit time.Duration, addr *net.UDPAddr, cfg Config) (*Session, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit,
-		Error(Unavailable, "no answer within %s; is the address right, and does a firewall let UDP through?", limit.Round(time.Millisecond)))
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, noAnswer(limit))
 	defer cancel()
 	socket, err := openUDP(&net.UDPAddr{IP: unspecified(addr)})
 	if err != nil {
@@ -208,7 +207,11 @@ func dialOne(ctx context.Context, limit time.Duration, addr *net.UDPAddr, cfg Co
 	conn, err := t.Dial(ctx, addr, cfg.TLS, conf)
 	if err != nil {
 		release()
-		if ctx.Err() != nil {
+		var silent *quic.IdleTimeoutError
+		switch {
+		case errors.As(err, &silent):
+			return nil, noAnswer(limit)
+		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
 		}
 		return nil, sessionError(err)
@@ -220,6 +223,10 @@ func dialOne(ctx context.Context, limit time.Duration, addr *net.UDPAddr, cfg Co
 		return nil, err
 	}
 	return s, nil
+}
+
+func noAnswer(limit time.Duration) error {
+	return Error(Unavailable, "no answer within %s; is the address right, and does a firewall let UDP through?", limit.Round(time.Millisecond))
 }
 
 // unspecified binds to the family of the peer only: a socket for both would
