@@ -250,6 +250,7 @@ func (f *Fake) Exec(ctx context.Context, _ string, o server.ExecOptions) (int, e
 		fmt.Fprint(o.Stdout, l)
 		return 0, err
 	case "hang":
+		fmt.Fprintln(o.Stdout, "hanging")
 		<-ctx.Done()
 		return 0, ctx.Err()
 	}

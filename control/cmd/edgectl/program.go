@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -24,17 +23,14 @@ type program struct {
 	errTerminal bool
 }
 
-const completionFlag = "--generate-bash-completion"
-
 // run runs one command line and returns its exit code.
 func (p *program) run(ctx context.Context, argv []string) int {
 	app := p.app()
-	args := argv
-	// A line that is being completed is not finished: it stays as it is.
-	if !slices.Contains(argv, completionFlag) {
-		args = arrange(app, argv)
+	if last := len(argv) - 1; last > 0 && argv[last] == completeFlag {
+		p.complete(app, argv[1:last])
+		return exitDone
 	}
-	err := app.RunContext(ctx, args)
+	err := app.RunContext(ctx, arrange(app, argv))
 	if ctx.Err() != nil && err != nil {
 		return exitFailed // the user ended it, and knows
 	}
@@ -70,7 +66,6 @@ from $EDGECTL_ADDRESS and $EDGECTL_TOKEN, or from the options below; the latter
 are the stronger.`,
 		Version:                version,
 		HideVersion:            true, // there is a command
-		EnableBashCompletion:   true,
 		UseShortOptionHandling: true,
 		Suggest:                true,
 		Reader:                 p.stdin,

@@ -4,7 +4,7 @@ _edgectl() {
 	local -a line found
 	line=(${words[1,CURRENT-1]})
 	[[ ${words[CURRENT]} == -* ]] && line+=(${words[CURRENT]})
-	found=("${(@f)$(_CLI_ZSH_AUTOCOMPLETE_HACK=1 ${line} --generate-bash-completion 2>/dev/null)}")
+	found=("${(@f)$(EDGECTL_COMPLETE=zsh ${line} --generate-bash-completion 2>/dev/null)}")
 	if [[ -n ${found[1]} ]]; then
 		_describe 'edgectl' found
 	else
