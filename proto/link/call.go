@@ -28,8 +28,8 @@ func (c callConn) Invoke(ctx context.Context, rpc string, enc drpc.Encoding, in,
 	if err != nil {
 		return err
 	}
+	defer st.transport.delivered() // when nothing reads any more
 	defer func() { _ = man.Close() }()
-	defer st.transport.delivered()
 	defer func() { _ = st.Stream.Close() }()
 
 	data, err := sized{enc, c.s.limits.messageBytes}.MarshalAppend(nil, in)
@@ -63,6 +63,7 @@ func (c callConn) NewStream(ctx context.Context, rpc string, _ drpc.Encoding) (d
 	}
 	if err := st.RawWrite(drpcwire.KindInvoke, []byte(rpc)); err != nil {
 		_ = man.Close()
+		st.transport.delivered()
 		return nil, c.s.fromWire(ctx, rpc, err)
 	}
 	c.s.track(func() {

@@ -246,3 +246,30 @@ func TestRefusedCertificate(t *testing.T) {
 		t.Errorf("foreign certificate: %v", err)
 	}
 }
+
+func TestCallsLeaveNothingCounted(t *testing.T) {
+	tr := newTree(t, nil)
+	parent, up := tr.session(t)
+	c := newChild()
+	serve(t, parent, c)
+	for range 200 {
+		if _, err := explain(timeout(t), up, "x"); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = explain(timeout(t), up, "conflict")
+		logs, err := edgeiov1.NewDRPCChildClient(up.Conn()).Logs(timeout(t), &edgeiov1.LogsRequest{Tail: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for err == nil {
+			_, err = logs.Recv()
+		}
+	}
+	up.Close(link.CodeShutdown, "")
+	wait(t, parent.Done(), "the end")
+	for deadline := time.Now().Add(10 * time.Second); up.Buffered()+parent.Buffered() != 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("still counted: %d bytes by the child, %d by the parent", up.Buffered(), parent.Buffered())
+		}
+	}
+}
