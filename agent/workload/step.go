@@ -80,7 +80,7 @@ func Next(in Instance, now time.Time) Action {
 	if in.RetryIn > 0 {
 		return Action{Kind: ActSleep, For: in.RetryIn}
 	}
-	if in.Inspect && in.Handle != nil {
+	if in.Inspect && in.Handle != nil && in.Phase != PhaseClear {
 		return Action{Kind: ActInspect}
 	}
 	switch in.Phase {
@@ -117,6 +117,10 @@ func Step(in Instance, ev Event, env Env) Instance {
 		return in.late(ev.Handle, ev.Image)
 	case EventError:
 		return in.failed(ev.Err, env)
+	}
+	if ev.Kind == EventTimer && in.RetryIn > 0 {
+		in.RetryIn = 0 // the same action again; Tries counts on
+		return in
 	}
 	in.RetryIn, in.Tries = 0, 0
 	switch ev.Kind {
@@ -204,11 +208,11 @@ func (in Instance) recover(ev Event) Instance {
 	if !in.Active() {
 		return in
 	}
-	if in.Handle == nil && in.Phase != PhaseClear {
+	if in.Handle == nil {
 		in.Handle = ev.Handle
 	}
 	in.Inspect = in.Handle != nil && !in.Removed
-	if in.Phase == PhaseCreate && in.Handle == nil || in.Phase == PhaseClear {
+	if in.Phase == PhaseCreate || in.Phase == PhaseClear {
 		for _, h := range ev.Others {
 			in = in.late(&h, "")
 		}
@@ -227,7 +231,7 @@ func (in Instance) inspected(ev Event, env Env) Instance {
 	in.Inspect = false
 	switch ev.Status.Phase {
 	case drivers.PhaseCreated:
-		in.Phase = PhaseStart
+		return in.notStarted(env)
 	case drivers.PhaseRunning:
 		at := ev.Status.StartedAt
 		if at.IsZero() {
@@ -294,6 +298,15 @@ func (in Instance) end(e ending, exit *drivers.Exit, tail string, env Env) Insta
 	return in.move(job.ScheduledNode, v.reason, exit, env.Now)
 }
 
+// notStarted deals with a workload that has not been started after all.
+func (in Instance) notStarted(env Env) Instance {
+	in.Phase = PhaseStart
+	if in.State == job.Running {
+		return in.move(job.ScheduledNode, "found not to run; starting it", nil, env.Now)
+	}
+	return in
+}
+
 // failed deals with an action that could not be done.
 func (in Instance) failed(err error, env Env) Instance {
 	if in.Removed || in.Phase == PhaseClear {
@@ -329,7 +342,9 @@ func (in Instance) unwatchable(err error, env Env) Instance {
 		in.Handle, in.Inspect = nil, false
 		in.RetryIn, in.Tries = 0, 0
 		if in.Phase != PhaseRun {
-			in.Phase = PhaseCreate
+			if in.Phase != PhaseWait {
+				in.Phase = PhaseCreate
+			}
 			return in
 		}
 		exit := drivers.Exit{Code: -1, Lost: true, Reason: "gone from the runtime", At: env.Now}
@@ -338,8 +353,8 @@ func (in Instance) unwatchable(err error, env Env) Instance {
 			ran: env.Now.Sub(in.StartedAt), failures: in.Failures,
 		}, &exit, "", env)
 	case errors.Is(err, drivers.ErrConflict):
-		in.Inspect, in.Phase = false, PhaseStart
-		return in
+		in.Inspect = false
+		return in.notStarted(env)
 	case errors.Is(err, drivers.ErrInvalid):
 		in.Inspect, in.Phase = false, PhaseEnded
 		in.Final = err.Error()
