@@ -75,7 +75,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return fmt.Errorf("listen for worker nodes: %w", err)
 	}
 	up := &uplink{cfg: cfg, core: core, id: id, log: log}
-	server := &orchestrator.Server{Core: core, Listener: listener, Authority: &authority{id: id, uplink: up}, Logger: log}
+	server := &orchestrator.Server{Core: core, Listener: listener, Authority: up.authority(), Logger: log}
 	if cfg.Ready != nil {
 		cfg.Ready(listener.Addr())
 	}

@@ -10,6 +10,7 @@ import (
 	"storj.io/drpc/drpcmux"
 
 	"github.com/edgeio/edgeio/control/orchestrator"
+	"github.com/edgeio/edgeio/control/pki"
 	pb "github.com/edgeio/edgeio/proto/edgeio/v1"
 	"github.com/edgeio/edgeio/proto/enrol"
 	"github.com/edgeio/edgeio/proto/identity"
@@ -124,6 +125,20 @@ func (u *uplink) parent() (pb.DRPCParentClient, error) {
 		return pb.NewDRPCParentClient(sess.Conn()), nil
 	}
 	return nil, link.Error(link.Unavailable, "this cluster is not connected to its root")
+}
+
+// authority lets worker nodes in. Tokens are kept by the root, so that each is
+// used up only once in the whole tree.
+func (u *uplink) authority() *orchestrator.Authority {
+	redeem := func(ctx context.Context, token string, kind identity.Kind, subject, _ string) error {
+		client, err := u.parent()
+		if err != nil {
+			return link.Error(link.Unavailable, "check the join token: %w; try again later", err)
+		}
+		_, err = client.RedeemToken(ctx, &pb.RedeemTokenRequest{Token: token, Kind: string(kind), Subject: subject})
+		return err
+	}
+	return &orchestrator.Authority{Issuer: pki.NewClusterAuthority(u.id, nil), Redeem: redeem, Cluster: u.id.Peer().ID}
 }
 
 // child serves the root.

@@ -9,27 +9,14 @@ import (
 	"storj.io/drpc/drpcmux"
 
 	pb "github.com/edgeio/edgeio/proto/edgeio/v1"
-	"github.com/edgeio/edgeio/proto/identity"
 	"github.com/edgeio/edgeio/proto/link"
 )
-
-// Authority lets children in. The root has its own; a cluster issues
-// certificates to nodes with its intermediate one and asks its parent about
-// tokens.
-type Authority interface {
-	// Enrol trades a join token for a certificate.
-	Enrol(ctx context.Context, req *pb.EnrolRequest) (*pb.EnrolResponse, error)
-	// Renew issues a new certificate to a child that has one.
-	Renew(ctx context.Context, peer identity.Peer, req *pb.RenewRequest) (*pb.RenewResponse, error)
-	// Redeem uses up a token on behalf of a cluster.
-	Redeem(ctx context.Context, peer identity.Peer, req *pb.RedeemTokenRequest) (*pb.RedeemTokenResponse, error)
-}
 
 // Server takes the connections of children.
 type Server struct {
 	Core      *Core
 	Listener  *link.Listener
-	Authority Authority
+	Authority *Authority
 	Logger    *slog.Logger
 }
 
@@ -55,7 +42,7 @@ func (s *Server) serve(ctx context.Context, sess *link.Session) {
 	mux := drpcmux.New()
 	if sess.Peer().Anonymous() {
 		defer sess.Close(link.CodeShutdown, "nothing more to do without a certificate")
-		if err := pb.DRPCRegisterEnrolment(mux, enrolment{s.Authority}); err != nil {
+		if err := pb.DRPCRegisterEnrolment(mux, s.Authority); err != nil {
 			s.Logger.Error("serve enrolment", "err", err)
 			return
 		}
@@ -76,5 +63,3 @@ func (s *Server) serve(ctx context.Context, sess *link.Session) {
 	sess.Close(link.CodeShutdown, reason)
 	s.Logger.Info("child disconnected", "kind", sess.Peer().Kind, "name", sess.Peer().Name, "id", sess.Peer().ID, "reason", err)
 }
-
-type enrolment struct{ Authority }

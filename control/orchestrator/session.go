@@ -81,12 +81,12 @@ func (s *session) ReportStatus(ctx context.Context, req *pb.ReportStatusRequest)
 	return &pb.ReportStatusResponse{}, s.server.Core.takeReport(ctx, s.childID, req.GetStatuses())
 }
 
-func (s *session) Renew(ctx context.Context, req *pb.RenewRequest) (*pb.RenewResponse, error) {
-	return s.server.Authority.Renew(ctx, s.link.Peer(), req)
+func (s *session) Renew(_ context.Context, req *pb.RenewRequest) (*pb.RenewResponse, error) {
+	return s.server.Authority.Renew(s.link.Peer(), req)
 }
 
 func (s *session) RedeemToken(ctx context.Context, req *pb.RedeemTokenRequest) (*pb.RedeemTokenResponse, error) {
-	return s.server.Authority.Redeem(ctx, s.link.Peer(), req)
+	return &pb.RedeemTokenResponse{}, s.server.Authority.RedeemFor(ctx, s.link.Peer(), req)
 }
 
 func (s *session) Leave(ctx context.Context, req *pb.LeaveRequest) (*pb.LeaveResponse, error) {

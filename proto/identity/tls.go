@@ -74,6 +74,16 @@ func (s *Store) ClientTLS(o TLSOptions) *tls.Config {
 	return c
 }
 
+// HTTPSConfig returns the configuration of a server of HTTPS under the own
+// certificate, for clients that trust the authority and have no certificate.
+func (s *Store) HTTPSConfig() *tls.Config {
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS13,
+		NextProtos:     []string{"h2", "http/1.1"},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.certificate() },
+	}
+}
+
 func (s *Store) verifyPeer(chain []*x509.Certificate, o TLSOptions) error {
 	roots := s.roots()
 	if roots == nil {
