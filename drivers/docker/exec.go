@@ -186,16 +186,35 @@ func (d *Driver) killExec(api *client.Client, containerID, execID string) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), d.cfg.ProbeTimeout)
 	defer cancel()
-	res, err := api.ExecInspect(ctx, execID, client.ExecInspectOptions{})
-	if err != nil || !res.Running || res.PID <= 1 {
+	pid := execPID(ctx, api, execID)
+	if pid <= 1 {
 		return
 	}
 	// The number is meaningful only if the daemon sees the same processes as we do.
-	group, err := os.ReadFile(filepath.Join(d.cfg.ProcRoot, strconv.Itoa(res.PID), "cgroup"))
+	group, err := os.ReadFile(filepath.Join(d.cfg.ProcRoot, strconv.Itoa(pid), "cgroup"))
 	if err != nil || !bytes.Contains(group, []byte(containerID)) {
 		return
 	}
-	if err := syscall.Kill(-res.PID, syscall.SIGKILL); err != nil {
-		_ = syscall.Kill(res.PID, syscall.SIGKILL)
+	if err := syscall.Kill(-pid, syscall.SIGKILL); err != nil {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+// execPID returns the process of a command, 0 if it has ended. The daemon
+// learns it a moment after the command has begun, and may have written already.
+func execPID(ctx context.Context, api *client.Client, execID string) int {
+	for {
+		res, err := api.ExecInspect(ctx, execID, client.ExecInspectOptions{})
+		if err != nil || !res.Running {
+			return 0
+		}
+		if res.PID > 0 {
+			return res.PID
+		}
+		select {
+		case <-ctx.Done():
+			return 0
+		case <-time.After(5 * time.Millisecond):
+		}
 	}
 }
