@@ -23,15 +23,16 @@ const DefaultFile = "/etc/edgeio/edgeagent.yaml"
 // EDGEAGENT_: EDGEAGENT_LOG_LEVEL. Lists and mappings are written a,b and
 // k=v,k=v there.
 type Config struct {
-	Name          string            `yaml:"name"`
-	StateDir      string            `yaml:"state_dir"`
-	Parents       []string          `yaml:"parents"`
-	Labels        map[string]string `yaml:"labels"`
-	UsageInterval time.Duration     `yaml:"usage_interval"`
-	Log           Log               `yaml:"log"`
-	Reserve       Reserve           `yaml:"reserve"`
-	Images        Images            `yaml:"images"`
-	Drivers       Drivers           `yaml:"drivers"`
+	Name          string              `yaml:"name"`
+	StateDir      string              `yaml:"state_dir"`
+	Parents       []string            `yaml:"parents"`
+	Labels        map[string]string   `yaml:"labels"`
+	UsageInterval time.Duration       `yaml:"usage_interval"`
+	Log           Log                 `yaml:"log"`
+	Reserve       Reserve             `yaml:"reserve"`
+	Images        Images              `yaml:"images"`
+	Registries    map[string]Registry `yaml:"registries"` // by host
+	Drivers       Drivers             `yaml:"drivers"`
 }
 
 // Log says what is logged and how.
@@ -67,12 +68,12 @@ type Native struct {
 
 // Docker configures the use of a Docker daemon.
 type Docker struct {
-	Host       string              `yaml:"host"`
-	AuthFile   string              `yaml:"auth_file"`
-	Registries map[string]Registry `yaml:"registries"` // by host
+	Host     string `yaml:"host"`
+	AuthFile string `yaml:"auth_file"`
 }
 
-// Registry has the credentials for a registry of images.
+// Registry has the credentials for a registry of images, or for a web server
+// that has some.
 type Registry struct {
 	Username     string `yaml:"username"`
 	PasswordFile string `yaml:"password_file"`
@@ -152,9 +153,9 @@ func (c Config) Validate() error {
 	if c.Images.CacheMB < 0 {
 		bad("images.cache_mb", "%d: want 0 or more", c.Images.CacheMB)
 	}
-	for host, r := range c.Drivers.Docker.Registries {
+	for host, r := range c.Registries {
 		if r.Username == "" || r.PasswordFile == "" {
-			bad("drivers.docker.registries."+host, "want username and password_file")
+			bad("registries."+host, "want username and password_file")
 		}
 	}
 	return e.orNil()

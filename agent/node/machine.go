@@ -1,71 +1,40 @@
 package node
 
 import (
-	"bufio"
-	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
-	"runtime"
-	"strconv"
-	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/edgeio/edgeio/agent/config"
 	"github.com/edgeio/edgeio/agent/workload"
+	"github.com/edgeio/edgeio/capabilities"
 )
 
 // Machine is what an agent needs to know of the node that it runs on.
 type Machine struct {
 	Arch          string // amd64, arm64 or arm
-	Cores         int    // that processes may use
+	Cores         int
 	MemoryBytes   int64  // in all
 	DiskFreeBytes int64  // where the state directory is, when the agent started
 	BootID        string // changes with each boot
-	Report        []byte // capabilities, JSON; may be nil
+	Report        []byte // capabilities, JSON
 }
 
-// ReadMachine asks the kernel. root is where the host's file system is ("/"),
-// disk the folder whose file system counts.
-func ReadMachine(root, disk string) (Machine, error) {
-	m := Machine{Arch: runtime.GOARCH, Cores: runtime.NumCPU()}
-	boot, err := os.ReadFile(filepath.Join(root, "proc/sys/kernel/random/boot_id"))
-	if err != nil {
-		return m, fmt.Errorf("read the boot id: %w", err)
+// MachineOf takes from a report what the agent cannot do without.
+func MachineOf(r capabilities.Report) (Machine, error) {
+	m := Machine{
+		Arch: r.Arch, Cores: r.CPU.Cores, MemoryBytes: r.Memory.TotalBytes, DiskFreeBytes: r.Disk.FreeBytes, BootID: r.BootID,
 	}
-	m.BootID = string(bytes.TrimSpace(boot))
-	info, err := os.ReadFile(filepath.Join(root, "proc/meminfo"))
-	if err != nil {
-		return m, fmt.Errorf("read the amount of memory: %w", err)
+	if m.Arch == "" || m.BootID == "" || m.Cores == 0 || m.MemoryBytes == 0 {
+		return m, fmt.Errorf("find out about this machine: architecture %q, boot id %q, %d cores, %d bytes of memory: %w",
+			m.Arch, m.BootID, m.Cores, m.MemoryBytes, errors.New("something is missing; is /proc there? see \"edgeagent capabilities\""))
 	}
-	if m.MemoryBytes, err = parseMemTotal(info); err != nil {
-		return m, err
+	var err error
+	if m.Report, err = json.Marshal(r); err != nil {
+		return m, fmt.Errorf("encode the capabilities: %w", err)
 	}
-	var fs unix.Statfs_t
-	if err := unix.Statfs(disk, &fs); err != nil {
-		return m, fmt.Errorf("read the free space of %s: %w", disk, err)
-	}
-	m.DiskFreeBytes = int64(fs.Bavail) * int64(fs.Bsize)
 	return m, nil
-}
-
-// parseMemTotal finds "MemTotal: 16316412 kB" in /proc/meminfo.
-func parseMemTotal(info []byte) (int64, error) {
-	lines := bufio.NewScanner(bytes.NewReader(info))
-	for lines.Scan() {
-		rest, ok := strings.CutPrefix(lines.Text(), "MemTotal:")
-		if !ok {
-			continue
-		}
-		kb, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
-		if err != nil || kb < 0 || kb > 1<<50 {
-			return 0, fmt.Errorf("read the amount of memory: %q is no number of kB", rest)
-		}
-		return kb << 10, nil
-	}
-	return 0, fmt.Errorf("read the amount of memory: /proc/meminfo has no MemTotal")
 }
 
 // Bounds of what is kept back of the memory if nothing is configured.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -47,6 +48,11 @@ type Node struct {
 // ErrNotJoined is wrapped by New if the node has no certificate.
 var ErrNotJoined = errors.New("this node has not joined a cluster yet")
 
+// NotJoined returns the error that says what to do about that.
+func NotJoined() error {
+	return fmt.Errorf("%w: run \"edgeagent join ADDRESS --token TOKEN\" first", ErrNotJoined)
+}
+
 // New opens what the agent keeps in its state directory, which no other agent
 // may use at the same time. After New, Run must be called; it closes all.
 func New(cfg config.Config, p Parts) (*Node, error) {
@@ -55,7 +61,7 @@ func New(cfg config.Config, p Parts) (*Node, error) {
 		return nil, err
 	}
 	if !id.Enrolled() {
-		return nil, fmt.Errorf("%w: run \"edgeagent join ADDRESS --token TOKEN\" first", ErrNotJoined)
+		return nil, NotJoined()
 	}
 	joined, err := readParents(cfg.StateDir)
 	if err != nil {
@@ -125,5 +131,9 @@ func (n *Node) Run(ctx context.Context) (err error) {
 // OpenIdentity opens the identity in a state directory; on first use it makes
 // the node's key.
 func OpenIdentity(stateDir string) (*identity.Store, error) {
+	// Users that workloads run as must get through to what is theirs.
+	if err := os.MkdirAll(stateDir, 0o711); err != nil {
+		return nil, fmt.Errorf("create the state directory: %w", err)
+	}
 	return identity.Open(filepath.Join(stateDir, "identity"))
 }

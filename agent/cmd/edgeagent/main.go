@@ -77,7 +77,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			return cli.ShowAppHelp(c)
 		},
 		Commands: []*cli.Command{
-			runCommand(), joinCommand(), leaveCommand(), driversCommand(),
+			runCommand(), joinCommand(), leaveCommand(), driversCommand(), capabilitiesCommand(),
 			workloadsCommand(), versionCommand(), completionCommand(),
 		},
 	}

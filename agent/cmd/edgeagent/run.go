@@ -51,18 +51,15 @@ func run(c *cli.Context) error {
 			log.Info("joined", "parent", addr, "node", peer.ID, "name", peer.Name)
 		}
 	}
-	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
-		return fmt.Errorf("create the state directory: %w", err)
-	}
-	parts, err := parts(c.Context, cfg, log)
+	parts, images, err := assemble(c.Context, cfg, log)
 	if err != nil {
 		return err
 	}
 	n, err := node.New(cfg, parts)
 	if err != nil {
-		return err
+		return errors.Join(err, images.Close())
 	}
-	return n.Run(c.Context)
+	return errors.Join(n.Run(c.Context), images.Close())
 }
 
 func joinCommand() *cli.Command {
