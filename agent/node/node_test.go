@@ -2,7 +2,6 @@ package node_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +14,7 @@ import (
 	"github.com/edgeio/edgeio/agent/node"
 	"github.com/edgeio/edgeio/agent/store"
 	"github.com/edgeio/edgeio/agent/uplink"
+	"github.com/edgeio/edgeio/agent/uplink/uplinktest"
 	"github.com/edgeio/edgeio/drivers"
 	"github.com/edgeio/edgeio/drivers/fake"
 	edgeiov1 "github.com/edgeio/edgeio/proto/edgeio/v1"
@@ -30,7 +30,7 @@ type agent struct {
 	stop  func()
 }
 
-func newAgent(t *testing.T, p *parent, host *fake.Host) *agent {
+func newAgent(t *testing.T, p *uplinktest.Parent, host *fake.Host) *agent {
 	t.Helper()
 	cfg := config.Default()
 	cfg.Name, cfg.StateDir = "e580", t.TempDir()
@@ -41,7 +41,7 @@ func newAgent(t *testing.T, p *parent, host *fake.Host) *agent {
 		Sample:  func(context.Context) (uplink.Usage, error) { return uplink.Usage{At: time.Now(), CPUMillis: 7}, nil },
 		Log:     slog.New(slog.DiscardHandler),
 	}}
-	if _, err := node.Join(t.Context(), cfg, p.addr, p.token(), false, a.parts.Log); err != nil {
+	if _, err := node.Join(t.Context(), cfg, p.Addr, p.Token(), false, a.parts.Log); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -74,24 +74,20 @@ func assignment(id string, generation uint64, change ...func(*job.Job)) *edgeiov
 	for _, f := range change {
 		f(&j)
 	}
-	data, err := json.Marshal(j)
-	if err != nil {
-		panic(err)
-	}
-	return &edgeiov1.Assignment{InstanceId: id, Generation: generation, JobId: "j", Job: data}
+	return uplinktest.Assignment(id, generation, j)
 }
 
 func TestJobOverRealLink(t *testing.T) {
-	p := newParent(t)
+	p := uplinktest.New(t)
 	a := newAgent(t, p, fake.NewHost(nil))
 	a.start()
-	p.until("registered", func() bool { return p.register != nil && p.revision > 0 })
-	if r := p.registered(); r.GetName() != "e580" || r.GetBootId() != "boot" || len(r.GetRuntimes()) != 1 || !r.GetRuntimes()[0].GetUsable() {
+	p.Until("registered", func() bool { return p.Registered != nil && p.Revision > 0 })
+	if r := p.Registered; r.GetName() != "e580" || r.GetBootId() != "boot" || len(r.GetRuntimes()) != 1 || !r.GetRuntimes()[0].GetUsable() {
 		t.Errorf("registered as %v", r)
 	}
-	p.until("usage", func() bool { return p.usage > 0 })
+	p.Until("usage", func() bool { return p.Usage > 0 })
 
-	resp := p.apply([]*edgeiov1.Assignment{
+	resp := p.Apply([]*edgeiov1.Assignment{
 		assignment("good", 1, func(j *job.Job) { j.Requirements.CPU = 1 }),
 		assignment("big", 1, func(j *job.Job) { j.Requirements.CPU = 99 }),
 		assignment("odd", 1, func(j *job.Job) { j.Runtime = "kvm" }),
@@ -111,71 +107,71 @@ func TestJobOverRealLink(t *testing.T) {
 	if free := resp.GetOffer().GetFree().GetCpuMillis(); free != 3000 {
 		t.Errorf("%d CPU millis are free after that, want 3000", free)
 	}
-	p.untilState("good", "RUNNING")
-	p.until("offer", func() bool { return p.offer.GetInstances() == 1 })
+	p.UntilState("good", "RUNNING")
+	p.Until("offer", func() bool { return p.Offer.GetInstances() == 1 })
 
-	if resp := p.apply(nil, "good", "big"); !slices.Equal(resp.GetAbsent(), []string{"big"}) {
+	if resp := p.Apply(nil, "good", "big"); !slices.Equal(resp.GetAbsent(), []string{"big"}) {
 		t.Errorf("absent %v, want [big]", resp.GetAbsent())
 	}
-	p.untilState("good", "TERMINATED")
-	if h := p.told("good"); h != "SCHEDULED_NODE RUNNING TERMINATED" {
+	p.UntilState("good", "TERMINATED")
+	if h := p.Told("good"); h != "SCHEDULED_NODE RUNNING TERMINATED" {
 		t.Errorf("history %s", h)
 	}
 }
 
 func TestSnapshotRemovesWhatItDoesNotName(t *testing.T) {
-	p := newParent(t)
+	p := uplinktest.New(t)
 	host := fake.NewHost(nil)
 	a := newAgent(t, p, host)
 	for i := range 5 {
 		id := fmt.Sprintf("i%d", i)
-		p.want(assignment(id, 1))
+		p.Want(assignment(id, 1))
 	}
 	a.start()
-	p.untilState("i4", "RUNNING")
+	p.UntilState("i4", "RUNNING")
 	a.stop()
 
-	p.update(func() { delete(p.wanted, "i2") })
+	p.Update(func() { delete(p.Wanted, "i2") })
 	a.start()
-	p.untilState("i2", "TERMINATED")
+	p.UntilState("i2", "TERMINATED")
 	for i := range 5 {
 		if i == 2 {
 			continue
 		}
-		p.untilState(fmt.Sprintf("i%d", i), "RUNNING")
-		if h := p.told(fmt.Sprintf("i%d", i)); h != "SCHEDULED_NODE RUNNING" {
+		p.UntilState(fmt.Sprintf("i%d", i), "RUNNING")
+		if h := p.Told(fmt.Sprintf("i%d", i)); h != "SCHEDULED_NODE RUNNING" {
 			t.Errorf("i%d was not left alone: %s", i, h)
 		}
 	}
 }
 
 func TestReportsAreRepeatedUntilStored(t *testing.T) {
-	p := newParent(t)
+	p := uplinktest.New(t)
 	a := newAgent(t, p, fake.NewHost(func(drivers.Spec) fake.Script { return fake.Script{} }))
-	p.update(func() { p.refuse = link.Error(link.Internal, "the store is broken") })
-	p.want(assignment("once", 1, func(j *job.Job) { j.Kind = job.Batch }))
+	p.Update(func() { p.Refuse = link.Error(link.Internal, "the store is broken") })
+	p.Want(assignment("once", 1, func(j *job.Job) { j.Kind = job.Batch }))
 	a.start()
-	p.until("connected", func() bool { return p.revision > 0 })
-	p.update(func() { p.refuse = nil })
-	p.untilState("once", "COMPLETED")
-	if h := p.told("once"); h != "SCHEDULED_NODE RUNNING COMPLETED" {
+	p.Until("connected", func() bool { return p.Revision > 0 })
+	p.Update(func() { p.Refuse = nil })
+	p.UntilState("once", "COMPLETED")
+	if h := p.Told("once"); h != "SCHEDULED_NODE RUNNING COMPLETED" {
 		t.Errorf("history %s", h)
 	}
 }
 
 func TestWrongBaseRevisionIsAConflict(t *testing.T) {
-	p := newParent(t)
+	p := uplinktest.New(t)
 	a := newAgent(t, p, fake.NewHost(nil))
 	a.start()
-	p.until("connected", func() bool { return p.revision > 0 })
-	_, err := edgeiov1.NewDRPCChildClient(p.session.Conn()).Apply(t.Context(), &edgeiov1.ApplyRequest{Revision: 9, BaseRevision: 8})
+	p.Until("connected", func() bool { return p.Revision > 0 })
+	_, err := edgeiov1.NewDRPCChildClient(p.Session.Conn()).Apply(t.Context(), &edgeiov1.ApplyRequest{Revision: 9, BaseRevision: 8})
 	if !errors.Is(err, link.Conflict) {
 		t.Errorf("got %v, want a conflict", err)
 	}
 }
 
 func TestSecondAgentIsTurnedAway(t *testing.T) {
-	p := newParent(t)
+	p := uplinktest.New(t)
 	a := newAgent(t, p, fake.NewHost(nil))
 	a.start()
 	_, err := node.New(a.cfg, a.parts)
@@ -185,19 +181,19 @@ func TestSecondAgentIsTurnedAway(t *testing.T) {
 }
 
 func TestJoinOnlyOnce(t *testing.T) {
-	p := newParent(t)
+	p := uplinktest.New(t)
 	a := newAgent(t, p, fake.NewHost(nil))
-	_, err := node.Join(t.Context(), a.cfg, p.addr, p.token(), false, a.parts.Log)
+	_, err := node.Join(t.Context(), a.cfg, p.Addr, p.Token(), false, a.parts.Log)
 	if !errors.Is(err, node.ErrJoined) {
 		t.Errorf("got %v, want %v", err, node.ErrJoined)
 	}
-	if _, err := node.Join(t.Context(), a.cfg, p.addr, p.token(), true, a.parts.Log); err != nil {
+	if _, err := node.Join(t.Context(), a.cfg, p.Addr, p.Token(), true, a.parts.Log); err != nil {
 		t.Errorf("with force: %v", err)
 	}
 }
 
 func TestLeaveEndsTheAgent(t *testing.T) {
-	p := newParent(t)
+	p := uplinktest.New(t)
 	a := newAgent(t, p, fake.NewHost(nil))
 	n, err := node.New(a.cfg, a.parts)
 	if err != nil {
@@ -205,29 +201,25 @@ func TestLeaveEndsTheAgent(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- n.Run(t.Context()) }()
-	p.until("registered", func() bool { return p.usage > 0 })
+	p.Until("registered", func() bool { return p.Usage > 0 })
 	if err := node.Leave(t.Context(), a.cfg, a.parts.Log); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-done; err != nil {
 		t.Errorf("run: %v", err)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.left == "" {
-		t.Error("the parent was not told")
-	}
+	p.Until("told that the node leaves", func() bool { return p.Left != "" })
 	if _, err := node.New(a.cfg, a.parts); !errors.Is(err, node.ErrNotJoined) {
 		t.Errorf("got %v, want %v", err, node.ErrNotJoined)
 	}
 }
 
 func TestControlSocketListsWorkloads(t *testing.T) {
-	p := newParent(t)
+	p := uplinktest.New(t)
 	a := newAgent(t, p, fake.NewHost(nil))
-	p.want(assignment("w", 1))
+	p.Want(assignment("w", 1))
 	a.start()
-	p.untilState("w", "RUNNING")
+	p.UntilState("w", "RUNNING")
 	for _, running := range []bool{true, false} {
 		if !running {
 			a.stop()
