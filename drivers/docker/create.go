@@ -98,6 +98,9 @@ func (d *Driver) existing(ctx context.Context, op string, spec drivers.Spec, nam
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.QueryTimeout)
 	defer cancel()
 	res, err := d.api.Load().ContainerInspect(ctx, name, client.ContainerInspectOptions{})
+	if errdefs.IsNotFound(err) || err == nil && res.Container.State != nil && res.Container.State.Status == container.StateRemoving {
+		return drivers.Handle{}, drivers.Errorf(drivers.ErrUnavailable, op, spec.ID, "the container %s is just being removed: try again", name)
+	}
 	if err != nil {
 		return drivers.Handle{}, d.fail(ctx, op, spec.ID, err)
 	}

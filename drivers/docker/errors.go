@@ -59,6 +59,7 @@ var wordings = []struct {
 	words string
 	class error
 }{
+	{"marked for removal", drivers.ErrNotFound},
 	{"no space left on device", drivers.ErrExhausted},
 	{"disk quota exceeded", drivers.ErrExhausted},
 	{"too many open files", drivers.ErrExhausted},

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
 
 	"github.com/edgeio/edgeio/drivers"
@@ -34,10 +33,10 @@ func (d *Driver) Logs(ctx context.Context, h drivers.Handle, o drivers.LogOption
 		err := d.readLogs(ctx, id, pos, sink)
 		broken := err != nil
 		if broken {
-			if pos.attempts > 1 && errdefs.IsNotFound(err) {
+			err = d.logsError(ctx, op, h, err)
+			if pos.attempts > 1 && errors.Is(err, drivers.ErrNotFound) {
 				return nil
 			}
-			err = d.logsError(ctx, op, h, err)
 			if ctx.Err() != nil || !errors.Is(err, drivers.ErrUnavailable) {
 				return err
 			}

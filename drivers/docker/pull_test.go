@@ -131,6 +131,7 @@ func TestOtherArchitecture(t *testing.T) {
 	}
 	t.Cleanup(func() { _, _ = api.ImageRemove(context.WithoutCancel(t.Context()), ref, client.ImageRemoveOptions{}) })
 	d := newDriver(t, docker.Config{})
+	sweep(t, d)
 	_, err = d.Create(t.Context(), shellSpec("arch", ref, "true"), nil)
 	if !errors.Is(err, drivers.ErrImage) || !strings.Contains(err.Error(), "s390x") || !strings.Contains(err.Error(), "this node is") {
 		t.Errorf("%v; want ErrImage with both architectures", err)

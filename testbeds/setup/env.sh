@@ -70,7 +70,6 @@ bring_up() {
 take_down() {
   stop_registry registry
   stop_registry registry-auth
-  drop_image
   docker_down
 }
 
