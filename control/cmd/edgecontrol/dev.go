@@ -95,32 +95,38 @@ func (d *dev) run(ctx context.Context) error {
 			Ready: func(e root.Endpoints) { rootReady <- e },
 		}, d.log.With("part", "root"))
 	})
-	err := d.startRest(ctx, parts, g, rootReady)
+	backend, stopAgent, err := d.startRest(ctx, parts, g, rootReady)
 	if err == nil {
 		select {
 		case <-ctx.Done():
+			if d.stopJobs {
+				err = terminateAll(parts, backend)
+			}
 		case <-parts.Done():
 		}
 	}
+	stopAgent()
 	stop()
 	if waited := g.Wait(); waited != nil && !errors.Is(waited, context.Canceled) {
 		return waited
 	}
-	if ctx.Err() != nil {
-		return nil
+	if errors.Is(err, context.Canceled) {
+		return nil // stopped before all of it had started
 	}
 	return err
 }
 
-func (d *dev) startRest(ctx, parts context.Context, g *errgroup.Group, rootReady <-chan root.Endpoints) error {
+// startRest starts cluster and agent below the root. stopAgent is never nil.
+func (d *dev) startRest(ctx, parts context.Context, g *errgroup.Group, rootReady <-chan root.Endpoints) (b server.Backend, stopAgent context.CancelFunc, err error) {
+	agentCtx, stopAgent := context.WithCancel(context.Background())
 	top, err := await(ctx, parts, rootReady, "the root")
 	if err != nil {
-		return err
+		return b, stopAgent, err
 	}
 	clusterReady := make(chan net.Addr, 1)
 	token, err := top.Backend.Tokens.CreateJoinToken(ctx, api.NewJoinToken{Kind: api.JoinCluster, TTLSeconds: 600})
 	if err != nil {
-		return err
+		return b, stopAgent, err
 	}
 	g.Go(func() error {
 		return cluster.Run(parts, cluster.Config{
@@ -131,31 +137,18 @@ func (d *dev) startRest(ctx, parts context.Context, g *errgroup.Group, rootReady
 	})
 	link, err := await(ctx, parts, clusterReady, "the cluster")
 	if err != nil {
-		return err
+		return b, stopAgent, err
 	}
 	token, err = top.Backend.Tokens.CreateJoinToken(ctx, api.NewJoinToken{Kind: api.JoinNode, TTLSeconds: 600})
 	if err != nil {
-		return err
+		return b, stopAgent, err
 	}
-	agentCtx, stopAgent := context.WithCancel(context.Background())
 	g.Go(func() error { return d.runAgent(agentCtx, link.String(), token.Token) })
-	g.Go(func() error {
-		defer stopAgent()
-		select {
-		case <-ctx.Done():
-		case <-parts.Done():
-			return nil
-		}
-		if d.stopJobs {
-			return terminateAll(top.Backend)
-		}
-		return nil
-	})
 	node, err := awaitNode(ctx, parts, top.Backend.Fleet)
 	if err != nil {
-		return err
+		return b, stopAgent, err
 	}
-	return d.announce(top, node)
+	return top.Backend, stopAgent, d.announce(top, node)
 }
 
 // announce tells that everything is ready, and how to go on.
@@ -242,8 +235,8 @@ func awaitNode(ctx, parts context.Context, fleet server.Fleet) (api.Node, error)
 const terminateTimeout = 30 * time.Second
 
 // terminateAll terminates every job and waits until all have ended.
-func terminateAll(b server.Backend) error {
-	ctx, cancel := context.WithTimeout(context.Background(), terminateTimeout)
+func terminateAll(ctx context.Context, b server.Backend) error {
+	ctx, cancel := context.WithTimeout(ctx, terminateTimeout)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
