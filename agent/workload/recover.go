@@ -155,8 +155,9 @@ func (s *Supervisor) holdImage(in Instance) {
 		return
 	}
 	for _, path := range in.images() {
-		if there, err := s.cfg.Images.Acquire(path); err != nil || !there {
-			s.log.Warn("the image of an instance is not in the cache any more", "instance", in.ID, "path", path, "error", err)
+		// One that is not in the cache needs no holding.
+		if _, err := s.cfg.Images.Acquire(path); err != nil {
+			s.log.Warn("the image of an instance cannot be kept in the cache", "instance", in.ID, "path", path, "error", err)
 		}
 	}
 }

@@ -30,7 +30,8 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	err := newApp(os.Stdout, os.Stderr).RunContext(ctx, os.Args)
+	app := newApp(os.Stdout, os.Stderr)
+	err := app.RunContext(ctx, arrange(app.Commands, os.Args))
 	stop()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "edgeagent: %v\n", err)

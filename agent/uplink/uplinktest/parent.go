@@ -47,6 +47,7 @@ type Parent struct {
 
 	mu      sync.Mutex
 	changed chan struct{}       // closed at each change
+	synced  *link.Session       // the session that has got its snapshot
 	history map[string][]string // by instance: states, each once
 	seqs    map[string]uint64
 	tokens  map[string]bool
@@ -247,6 +248,7 @@ func (p *Parent) snapshot() (*edgeiov1.ApplyResponse, error) {
 	p.mu.Unlock()
 	half := len(all) / 2
 	child := edgeiov1.NewDRPCChildClient(s.Conn())
+	defer p.Update(func() { p.synced = s })
 	if _, err := child.Apply(p.t.Context(), &edgeiov1.ApplyRequest{Revision: rev, SnapshotBegin: true, Assignments: all[:half]}); err != nil {
 		return nil, err
 	}
@@ -256,6 +258,7 @@ func (p *Parent) snapshot() (*edgeiov1.ApplyResponse, error) {
 // Apply sends a change, on top of what was sent before.
 func (p *Parent) Apply(put []*edgeiov1.Assignment, remove ...string) *edgeiov1.ApplyResponse {
 	p.t.Helper()
+	p.Until("in step with the node", func() bool { return p.Session != nil && p.synced == p.Session })
 	p.mu.Lock()
 	base, s := p.Revision, p.Session
 	p.Revision++
