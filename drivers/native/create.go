@@ -57,7 +57,7 @@ func (w *workload) plan(spec drivers.Spec) (*shim.Launch, error) {
 	}
 	l := &shim.Launch{
 		ID: spec.ID, Generation: spec.Generation, Image: spec.Image.Path,
-		Cgroup: w.cgroups.Group(w.cgroupName()),
+		Cgroup: w.cgroups.Group(w.uniqueName()),
 		Limits: cgroup.Limits{
 			CPUMillis: spec.Resources.CPUMillis, MemoryBytes: spec.Resources.MemoryBytes, PIDs: spec.Resources.PIDs,
 		},
@@ -80,11 +80,12 @@ func (w *workload) plan(spec drivers.Spec) (*shim.Launch, error) {
 		l.Ports = append(l.Ports, shim.Port{Name: p.Name, Protocol: p.Protocol, Port: p.Port, HostPort: p.HostPort})
 	}
 	l.Env = environment(spec.Env, filepath.Join(w.dir, shim.DirWork), l)
+	l.Env = append(l.Env, shim.Marker+"="+w.uniqueName())
 	return l, w.setProgram(l, spec)
 }
 
-// cgroupName keeps the workloads of two agents on one machine apart.
-func (w *workload) cgroupName() string {
+// uniqueName keeps the workloads of two agents on one machine apart.
+func (w *workload) uniqueName() string {
 	sum := uint32(2166136261) // FNV-1a of the folder's path
 	for _, b := range []byte(w.cfg.Dir) {
 		sum = (sum ^ uint32(b)) * 16777619

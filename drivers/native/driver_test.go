@@ -21,6 +21,9 @@ func TestMain(m *testing.M) {
 	if port := os.Getenv(listenEnv); port != "" {
 		listen(port)
 	}
+	if dir := os.Getenv(agentEnv); dir != "" {
+		beAgent(dir)
+	}
 	os.Exit(testMain(m))
 }
 
@@ -57,6 +60,8 @@ func listen(port string) {
 		c.Close()
 	}
 }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // shimPath is where TestMain has built edgeshim.
 var shimPath string

@@ -37,12 +37,12 @@ func (d *Driver) Start(ctx context.Context, h drivers.Handle) error {
 	number := 1
 	if st.run != nil {
 		number = st.run.Number + 1
-		if err := w.awaitEnd(ctx, st.run.Shim); err != nil {
+		if err := w.awaitEnd(ctx, st.run); err != nil {
 			return err
 		}
 	}
 	// After a reboot the machine may offer other control groups than before.
-	if g := d.cgroups.Group(w.cgroupName()); !reflect.DeepEqual(g, l.Cgroup) {
+	if g := d.cgroups.Group(w.uniqueName()); !reflect.DeepEqual(g, l.Cgroup) {
 		l.Cgroup = g
 		if err := shim.WriteFile(w.dir, shim.FileLaunch, l.Append(nil), true); err != nil {
 			return w.fail(err)
@@ -60,7 +60,11 @@ func (d *Driver) Start(ctx context.Context, h drivers.Handle) error {
 }
 
 // awaitEnd waits until an edgeshim that has noted the end is gone itself.
-func (w *workload) awaitEnd(ctx context.Context, p shim.Process) error {
+func (w *workload) awaitEnd(ctx context.Context, run *shim.Run) error {
+	if run.BootID != w.boot {
+		return nil // whatever has that number now is none of ours
+	}
+	p := run.Shim
 	for pause := 200 * time.Microsecond; p.Alive(); pause = min(2*pause, 50*time.Millisecond) {
 		select {
 		case <-time.After(pause):

@@ -52,8 +52,8 @@ func (w *workload) settle() (state, error) {
 		}
 		_ = l.Cgroup.Remove()
 	}
-	if st.run.BootID == w.boot && st.run.Main.Alive() {
-		_ = syscall.Kill(st.run.Main.PID, syscall.SIGKILL)
+	if st.run.BootID == w.boot {
+		w.killStrays(st.run)
 	}
 	st.phase = drivers.PhaseExited
 	st.exit = &shim.Exit{Number: st.run.Number, Code: -1, Lost: true, Reason: reason, At: time.Now()}
@@ -62,6 +62,19 @@ func (w *workload) settle() (state, error) {
 	}
 	w.log.Warn("workload lost", "instance", w.id, "reason", reason)
 	return st, nil
+}
+
+// killStrays ends what control groups have not found, or there are none.
+func (w *workload) killStrays(run *shim.Run) {
+	if run.Main.Alive() {
+		_ = syscall.Kill(run.Main.PID, syscall.SIGKILL)
+	}
+	if w.cgroups.Tracks() {
+		return
+	}
+	for _, pid := range shim.Marked(w.uniqueName()) {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
 }
 
 // look reads the folder; settled is false if the run was lost and nobody has

@@ -100,7 +100,7 @@ func (w *workload) force(ctx context.Context) error {
 	}
 	// The first process dies with it; settle ends the rest.
 	_ = syscall.Kill(st.run.Shim.PID, syscall.SIGKILL)
-	if err := w.awaitEnd(ctx, st.run.Shim); err != nil {
+	if err := w.awaitEnd(ctx, st.run); err != nil {
 		return err
 	}
 	_, err = w.state()
@@ -124,12 +124,12 @@ func (d *Driver) Remove(ctx context.Context, h drivers.Handle) error {
 	if st.phase == drivers.PhaseRunning {
 		return w.errorf(drivers.ErrConflict, "it is running; stop it first")
 	}
-	if st.run != nil && st.run.BootID == d.boot {
-		if err := w.awaitEnd(ctx, st.run.Shim); err != nil {
+	if st.run != nil {
+		if err := w.awaitEnd(ctx, st.run); err != nil {
 			return err
 		}
 	}
-	group := d.cgroups.Group(w.cgroupName())
+	group := d.cgroups.Group(w.uniqueName())
 	if group.Exists() {
 		if err := group.Kill(); err != nil {
 			return w.errorf(drivers.ErrUnavailable, "%w", err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -107,22 +108,40 @@ const treePatience = 10 * time.Second
 
 // killTree ends all processes that the workload has left.
 func (s *server) killTree() {
-	if !s.launch.Cgroup.None() {
-		if err := s.launch.Cgroup.Kill(); err != nil {
-			complain(err.Error())
-		}
+	find := func() []int { return shim.Descendants(syscall.Getpid()) }
+	if s.launch.Cgroup.None() {
+		// Further commands (Exec) are not below this process, but are marked.
+		find = func() []int { return append(shim.Descendants(syscall.Getpid()), shim.Marked(s.marker())...) }
+	} else if err := s.launch.Cgroup.Kill(); err != nil {
+		complain(err.Error())
 	}
-	self := syscall.Getpid()
 	deadline := time.Now().Add(treePatience)
 	for pause := 200 * time.Microsecond; time.Now().Before(deadline); pause = min(2*pause, 20*time.Millisecond) {
+		strays := []int(nil)
 		select {
 		case <-s.child.none:
-			return
+			if !s.launch.Cgroup.None() {
+				return
+			}
+			if strays = find(); len(strays) == 0 {
+				return
+			}
+			time.Sleep(pause)
 		case <-time.After(pause):
+			strays = find()
 		}
-		// All of them are below this process, which is their subreaper.
-		for _, pid := range shim.Descendants(self) {
+		for _, pid := range strays {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
+}
+
+// marker is the value of shim.Marker that the workload was given.
+func (s *server) marker() string {
+	for _, e := range s.launch.Env {
+		if v, ok := strings.CutPrefix(e, shim.Marker+"="); ok {
+			return v
+		}
+	}
+	return ""
 }

@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 )
@@ -74,6 +73,9 @@ type Host struct {
 // v1Controllers are those of version 1 that are used, if mounted.
 var v1Controllers = []string{"cpu", "cpuacct", "memory", "pids"}
 
+// v2Controllers are those of version 2 that are used.
+var v2Controllers = []string{"cpu", "memory", "pids"}
+
 // Detect finds out what can be done with the control groups mounted at root,
 // for groups below parent, by doing it once. It never fails: a Host that can
 // do nothing makes zero Groups.
@@ -105,12 +107,12 @@ func (h *Host) detectV2() {
 	}
 	// Controllers are handed down level by level; one that cannot be is missing below.
 	ours := filepath.Join(h.v2, h.parent)
-	if err := os.MkdirAll(ours, 0o755); err != nil {
+	if err := mkdir(ours); err != nil {
 		h.Reason = err.Error()
 		return
 	}
 	for _, dir := range []string{h.v2, ours} {
-		for _, c := range []string{"cpu", "memory", "pids"} {
+		for _, c := range v2Controllers {
 			if err := write(dir, "cgroup.subtree_control", "+"+c); err != nil && h.Reason == "" {
 				h.Reason = fmt.Sprintf("enable %s: %v", c, err)
 			}
@@ -147,12 +149,32 @@ func (h *Host) detectV1(root string) {
 
 // try tells whether groups can be made below dir.
 func (h *Host) try(dir string) error {
-	probe := filepath.Join(dir, h.parent, "probe-"+strconv.Itoa(os.Getpid()))
-	if err := os.MkdirAll(probe, 0o755); err != nil {
+	ours := filepath.Join(dir, h.parent)
+	var probe string
+	err := retry(func() error {
+		err := os.MkdirAll(ours, 0o755)
+		if err == nil {
+			probe, err = os.MkdirTemp(ours, "probe-")
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	err := os.Remove(probe)
-	_ = os.Remove(filepath.Join(dir, h.parent)) // stays if others use it
+	err = os.Remove(probe)
+	_ = os.Remove(ours) // stays if others use it
+	return err
+}
+
+// retry repeats what failed because another process removed the parent group
+// in between, which it does whenever that is empty.
+func retry(f func() error) error {
+	var err error
+	for range 100 {
+		if err = f(); !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
 	return err
 }
 
@@ -195,6 +217,7 @@ func (g Group) Create(l Limits) error {
 			return fmt.Errorf("create control group: %w", err)
 		}
 	}
+	g.handDown()
 	if err := g.limit(l); err != nil {
 		_ = g.Remove()
 		return fmt.Errorf("set limits of control group: %w", err)
@@ -204,13 +227,18 @@ func (g Group) Create(l Limits) error {
 
 // mkdir makes dir and its parents although Cleanup may remove them meanwhile.
 func mkdir(dir string) error {
-	var err error
-	for range 100 {
-		if err = os.MkdirAll(dir, 0o755); !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
+	return retry(func() error { return os.MkdirAll(dir, 0o755) })
+}
+
+// handDown makes the controllers of the parent group available in this one. A
+// missing one shows when its limit is set.
+func (g Group) handDown() {
+	if g.V2 == "" || len(g.V1) > 0 {
+		return
 	}
-	return err
+	for _, c := range v2Controllers {
+		_ = write(filepath.Dir(g.V2), "cgroup.subtree_control", "+"+c)
+	}
 }
 
 // Remove removes the group, which must be empty. Removing what is gone does nothing.

@@ -165,9 +165,9 @@ func (r *Run) Append(b []byte) []byte {
 	rs.add("boot", r.BootID)
 	rs.addInt("started", r.StartedAt.UnixNano())
 	rs.addInt("shim-pid", int64(r.Shim.PID))
-	rs.addInt("shim-start", int64(r.Shim.Start))
+	rs.add("shim-start", strconv.FormatUint(r.Shim.Start, 10))
 	rs.addInt("main-pid", int64(r.Main.PID))
-	rs.addInt("main-start", int64(r.Main.Start))
+	rs.add("main-start", strconv.FormatUint(r.Main.Start, 10))
 	return rs.b
 }
 

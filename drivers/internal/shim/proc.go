@@ -86,6 +86,37 @@ func Descendants(root int) []int {
 	return found
 }
 
+// Marker is the variable that every process of a workload inherits. Where
+// there are no control groups it is what strays are found by.
+const Marker = "EDGEIO_WORKLOAD"
+
+// Marked returns the living processes that were started with Marker set to value.
+func Marked(value string) []int {
+	if value == "" {
+		return nil
+	}
+	want := []byte(Marker + "=" + value)
+	var found []int
+	names, _ := readNames("/proc")
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		b, err := os.ReadFile("/proc/" + name + "/environ")
+		if err != nil {
+			continue
+		}
+		for e := range bytes.SplitSeq(b, []byte{0}) {
+			if bytes.Equal(e, want) {
+				found = append(found, pid)
+				break
+			}
+		}
+	}
+	return found
+}
+
 func readNames(dir string) ([]string, error) {
 	d, err := os.Open(dir)
 	if err != nil {
