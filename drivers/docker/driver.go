@@ -62,7 +62,7 @@ type Driver struct {
 	events *eventHub
 
 	api        atomic.Pointer[client.Client]
-	negotiated atomic.Value // string: the API version that the daemon offered when api was made
+	negotiated atomic.Value // string: the API version that the daemon offered to Probe; empty before the first
 
 	mu       sync.Mutex
 	arch     string               // the daemon's; asked for once

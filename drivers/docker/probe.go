@@ -44,7 +44,7 @@ func (d *Driver) Probe(ctx context.Context) drivers.Info {
 		info.Remedy = "install a newer " + d.cfg.Name
 		return info
 	}
-	if d.negotiated.Load() != ping.APIVersion {
+	if !d.negotiated.CompareAndSwap("", ping.APIVersion) && d.negotiated.Load() != ping.APIVersion {
 		if err := d.renewClient(ping.APIVersion); err != nil {
 			info.Reason = err.Error()
 			return info
