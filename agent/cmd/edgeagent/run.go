@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -59,7 +60,13 @@ func run(c *cli.Context) error {
 	if err != nil {
 		return errors.Join(err, images.Close())
 	}
-	return errors.Join(n.Run(c.Context), images.Close())
+	ctx, cancel := context.WithCancel(c.Context)
+	settled := make(chan struct{})
+	go func() { defer close(settled); settle(ctx) }()
+	err = n.Run(ctx)
+	cancel()
+	<-settled
+	return errors.Join(err, images.Close())
 }
 
 func joinCommand() *cli.Command {
