@@ -79,7 +79,7 @@ EOF
   bin/edgectl job ls
   local job url
   for job in hello-native hello-docker; do
-    url=$(bin/edgectl job show "$job" -o json 2>/dev/null | sed -n 's/.*"host_port": *\([0-9]*\).*/\1/p' | head -n 1)
+    url=$(bin/edgectl job show "$job" -o json 2>/dev/null | sed -n 's/.*"host_port": *\([0-9]*\).*/\1/p' | head -n 1) || true
     [[ -n $url ]] || continue
     bold "curl http://127.0.0.1:$url"
     curl -s --retry 20 --retry-delay 0 --retry-connrefused --max-time 5 "http://127.0.0.1:$url" 2>/dev/null || echo "(no curl here, or no answer: open it in a browser)"
