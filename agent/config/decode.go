@@ -23,7 +23,7 @@ func decode(c *Config, source string, data []byte) (err error) {
 			err = &Error{Source: source, Problems: []Problem{{Line: 1, Column: 1, Message: "this is not readable as YAML"}}}
 		}
 	}()
-	file, err := parser.ParseBytes(data, 0)
+	file, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		p := Problem{Line: 1, Column: 1, Message: "this is not YAML"}
 		if se, ok := err.(*yaml.SyntaxError); ok && se.Token != nil {
