@@ -142,21 +142,32 @@ func DialControl(stateDir string) *Control {
 
 // Workloads returns the instances of the node. If the agent does not run, they
 // are read from its store.
-func (c *Control) Workloads(ctx context.Context) (all []workload.Instance, err error) {
-	running, err := c.ask(ctx, http.MethodGet, "/workloads", &all)
-	if running || err != nil {
-		return all, err
+func (c *Control) Workloads(ctx context.Context) ([]workload.Instance, error) {
+	for tries := 0; ; tries++ {
+		var all []workload.Instance
+		running, err := c.ask(ctx, http.MethodGet, "/workloads", &all)
+		if running || err != nil {
+			return all, err
+		}
+		s, err := store.OpenReadOnly(c.dir)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, nil
+		case errors.Is(err, store.ErrInUse) && tries < startTries:
+			// The agent is just starting: it has the store, and will listen.
+			// Opening has waited for a moment already.
+			continue
+		case err != nil:
+			return nil, err
+		}
+		all, err = s.Load()
+		return all, errors.Join(err, s.Close())
 	}
-	s, err := store.OpenReadOnly(c.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	all, err = s.Load()
-	return all, errors.Join(err, s.Close())
 }
+
+// startTries is how often an agent that has the store but does not listen yet
+// is asked again.
+const startTries = 6
 
 // Status returns what the agent says of itself; running is false if none runs.
 func (c *Control) Status(ctx context.Context) (st Status, running bool, err error) {

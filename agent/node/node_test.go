@@ -230,3 +230,53 @@ func TestControlSocketListsWorkloads(t *testing.T) {
 		}
 	}
 }
+
+func TestParentComesBack(t *testing.T) {
+	p := uplinktest.New(t)
+	host := fake.NewHost(nil)
+	a := newAgent(t, p, host)
+	p.Want(assignment("a", 1), assignment("b", 1))
+	a.start()
+	p.UntilState("b", "RUNNING")
+	p.UntilState("a", "RUNNING")
+	p.Close()
+	host.End("a", 1, drivers.Exit{Code: 3})
+	p.Update(func() { p.Registered = nil })
+	p.Restart()
+	p.Until("registered again", func() bool { return p.Registered != nil })
+	p.Until("a is restarted", func() bool { return p.Last["a"].GetRestarts() == 1 })
+	p.UntilState("a", "RUNNING")
+	if got := p.Told("a"); got != "SCHEDULED_NODE RUNNING SCHEDULED_NODE RUNNING" {
+		t.Errorf("history of a: %s", got)
+	}
+	if got := p.Told("b"); got != "SCHEDULED_NODE RUNNING" {
+		t.Errorf("history of b: %s", got)
+	}
+}
+
+func TestRebootWhileCutOff(t *testing.T) {
+	p := uplinktest.New(t)
+	host := fake.NewHost(nil)
+	a := newAgent(t, p, host)
+	p.Want(assignment("a", 1))
+	a.start()
+	p.UntilState("a", "RUNNING")
+	a.stop()
+	p.Close()
+	host.Reboot()
+	a.parts.Machine.BootID = "another"
+	a.start()
+	for deadline := time.Now().Add(15 * time.Second); ; {
+		all, err := node.DialControl(a.cfg.StateDir).Workloads(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(all) == 1 && all[0].State == job.Running && all[0].Restarts == 1 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not started again: %+v", all)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"github.com/edgeio/edgeio/agent/uplink/uplinktest"
 	edgeiov1 "github.com/edgeio/edgeio/proto/edgeio/v1"
 	"github.com/edgeio/edgeio/proto/job"
+	"github.com/edgeio/edgeio/proto/link"
 )
 
 // build makes the agent and the shim, stripped as they are shipped.
@@ -267,6 +269,73 @@ func TestExitWhileTheAgentIsAway(t *testing.T) {
 	}
 	p.Apply(nil, "a")
 	p.UntilState("a", "TERMINATED")
+}
+
+func TestLogsAndExecOverTheLink(t *testing.T) {
+	m := newMachine(t)
+	p := uplinktest.New(t)
+	p.Want(sleeper("a"))
+	m.cmd = m.command("run", "--join", p.Addr, "--token", p.Token())
+	m.cmd.Stderr = m.log
+	if err := m.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p.UntilState("a", "RUNNING")
+	child := edgeiov1.NewDRPCChildClient(p.Conn())
+
+	logs, err := child.Logs(t.Context(), &edgeiov1.LogsRequest{InstanceId: "a", Follow: true, Tail: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunk, err := logs.Recv()
+	if err != nil || string(chunk.GetData()) != "up\n" || chunk.GetStream() != "stdout" {
+		t.Errorf("logs: %v, %v", chunk, err)
+	}
+	missing, err := child.Logs(t.Context(), &edgeiov1.LogsRequest{InstanceId: "nobody"})
+	if err == nil {
+		_, err = missing.Recv()
+	}
+	if !errors.Is(err, link.NotFound) {
+		t.Errorf("logs of nobody: %v", err)
+	}
+
+	stream, err := child.Exec(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, in := range []*edgeiov1.ExecInput{
+		{Start: &edgeiov1.ExecStart{InstanceId: "a", Command: []string{"/bin/sh", "-c", "tr a-z A-Z; echo oops >&2; exit 5"}}},
+		{Stdin: []byte("hello")},
+		{StdinEof: true},
+	} {
+		if err := stream.Send(in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var stdout, stderr bytes.Buffer
+	for {
+		out, err := stream.Recv()
+		if err != nil {
+			t.Fatalf("exec: %v", err)
+		}
+		stdout.Write(out.GetStdout())
+		stderr.Write(out.GetStderr())
+		if out.GetExited() {
+			if out.GetExitCode() != 5 {
+				t.Errorf("exit code %d, want 5", out.GetExitCode())
+			}
+			break
+		}
+	}
+	if stdout.String() != "HELLO" || stderr.String() != "oops\n" {
+		t.Errorf("stdout %q, stderr %q", stdout.String(), stderr.String())
+	}
+
+	p.Apply(nil, "a")
+	p.UntilState("a", "TERMINATED")
+	if _, err := logs.Recv(); !errors.Is(err, io.EOF) {
+		t.Errorf("following the logs of what was removed ends with %v", err)
+	}
 }
 
 func TestBadInput(t *testing.T) {

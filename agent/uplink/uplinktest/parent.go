@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"storj.io/drpc"
 	"storj.io/drpc/drpcmux"
 
 	edgeiov1 "github.com/edgeio/edgeio/proto/edgeio/v1"
@@ -135,6 +136,20 @@ func (p *Parent) Token() string {
 	t := identity.NewToken(p.authority.Pin()).String()
 	p.Update(func() { p.tokens[t] = true })
 	return t
+}
+
+// Conn returns the connection of the newest session, for calls to the node.
+func (p *Parent) Conn() drpc.Conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.Session.Conn()
+}
+
+// Restart ends all sessions and listens again, at the same address.
+func (p *Parent) Restart() {
+	p.t.Helper()
+	p.Close()
+	p.listen(p.Addr)
 }
 
 // Update changes something, and wakes whoever waits in Until.
