@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 
+	"google.golang.org/protobuf/proto"
+
 	pb "github.com/edgeio/edgeio/proto/edgeio/v1"
 	"github.com/edgeio/edgeio/proto/job"
 	"github.com/edgeio/edgeio/proto/link"
@@ -52,6 +54,7 @@ func (a *Assignments) Apply(ctx context.Context, req *pb.ApplyRequest) (*pb.Appl
 }
 
 func (a *Assignments) apply(tx *txn, req *pb.ApplyRequest, resp *pb.ApplyResponse) error {
+	size := 0
 	for _, as := range req.GetAssignments() {
 		if a.seen != nil {
 			a.seen[as.GetInstanceId()] = struct{}{}
@@ -61,6 +64,9 @@ func (a *Assignments) apply(tx *txn, req *pb.ApplyRequest, resp *pb.ApplyRespons
 			return err
 		}
 		if refusal != nil {
+			if size += proto.Size(refusal); size > maxOutboxBytes {
+				refusal.Rejections = nil // the summary is in the reason
+			}
 			resp.Refusals = append(resp.Refusals, refusal)
 		}
 	}
@@ -114,7 +120,7 @@ func (tx *txn) accept(as *pb.Assignment) (*pb.Refusal, error) {
 	if chosen == nil {
 		full := tx.withNested(in, rejections)
 		r := refuse("%s", summary(full))
-		r.Rejections = rejectionsToProto(full)
+		r.Rejections = rejectionsToProto(limitRejections(full))
 		return r, nil
 	}
 	if err := tx.move(in, Change{State: job.Requested, Reason: "given to " + tx.c.cfg.Name}); err != nil {
@@ -123,19 +129,26 @@ func (tx *txn) accept(as *pb.Assignment) (*pb.Refusal, error) {
 	return nil, tx.assign(in, chosen)
 }
 
-// Outbox returns what the parent has not been told yet, at most max statuses,
+// maxOutboxBytes bounds one report, so that it stays below the link's limit
+// for messages: one status is far smaller than the rest up to that.
+const maxOutboxBytes = 1 << 20
+
+// Outbox returns what the parent has not been told yet, at most limit statuses,
 // and marks it as being told; OutboxFailed takes that back.
 func (c *Core) Outbox(limit int) []*pb.InstanceStatus {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var out []*pb.InstanceStatus
+	size := 0
 	for id := range c.outbox {
-		if len(out) == limit {
+		if len(out) == limit || size > maxOutboxBytes {
 			break
 		}
 		delete(c.outbox, id)
 		if in := c.instances.records[id]; in != nil {
-			out = append(out, c.statusToProto(in))
+			st := c.statusToProto(in)
+			size += proto.Size(st)
+			out = append(out, st)
 		}
 	}
 	return out

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,11 +57,18 @@ type Core struct {
 	revision  uint64
 	byChild   map[string]map[string]struct{} // child id → ids of its instances
 	byJob     map[string]map[string]struct{} // job id → ids of its instances
+	byKey     map[ownedKey]string            // idempotency key → id of its latest job
 	unplaced  map[string]struct{}
-	live      map[string]*live // connected children
+	live      map[string]*live     // connected children
+	away      map[string]time.Time // since when the others are, as far as this process knows
 	progress  map[string]*pb.Progress
-	retrying  bool // a command that retries the unplaced is queued
-	watchers  map[*watcher]struct{}
+	retry     map[string]bool // children to try the unplaced at; true: also what they refused
+	recent    ring            // the latest events
+	changed   chan struct{}   // closed, and made anew, when there are new events
+
+	explaining map[string]struct{} // instances whose rejections are asked for; of Run's goroutine
+	asking     chan struct{}       // bounds how many are asked for at a time
+	background sync.WaitGroup      // goroutines that Run waits for; of Run's goroutine
 
 	outbox        map[string]struct{} // instances to report to the parent
 	outboxReady   chan struct{}
@@ -80,7 +88,10 @@ type live struct {
 
 	dirty   map[string]struct{}  // instances whose assignment the child must be told
 	unacked map[string]*Instance // assigned, but not in the offer yet
+	free    []scheduler.Fit      // the offer less what is unacked; nil: to be worked out
 	kick    chan struct{}        // capacity 1
+
+	retrying bool // a timer runs after which it is tried again
 }
 
 const (
@@ -109,10 +120,12 @@ func New(ctx context.Context, cfg Config) (*Core, error) {
 		instances: newTable[Instance](instancePrefix),
 		children:  newTable[Child](childPrefix),
 		byChild:   map[string]map[string]struct{}{}, byJob: map[string]map[string]struct{}{},
+		byKey:    map[ownedKey]string{},
 		unplaced: map[string]struct{}{},
-		live:     map[string]*live{}, progress: map[string]*pb.Progress{},
-		watchers: map[*watcher]struct{}{},
-		outbox:   map[string]struct{}{}, outboxReady: make(chan struct{}, 1), offerChanged: make(chan struct{}, 1),
+		live:     map[string]*live{}, away: map[string]time.Time{}, progress: map[string]*pb.Progress{},
+		retry: map[string]bool{}, changed: make(chan struct{}),
+		explaining: map[string]struct{}{}, asking: make(chan struct{}, maxAsking),
+		outbox: map[string]struct{}{}, outboxReady: make(chan struct{}, 1), offerChanged: make(chan struct{}, 1),
 	}
 	if err := cfg.Store.View(ctx, c.load); err != nil {
 		return nil, fmt.Errorf("read the orchestrator's state: %w", err)
@@ -120,11 +133,15 @@ func New(ctx context.Context, cfg Config) (*Core, error) {
 	for _, in := range c.instances.records {
 		c.index(nil, in)
 	}
+	for _, j := range c.jobs.records {
+		c.indexJob(nil, j)
+	}
+	c.recent.first, c.recent.next = c.revision+1, c.revision+1
 	return c, nil
 }
 
 func (c *Core) load(tx store.Tx) error {
-	err := c.jobs.load(tx, func(j *Job) (string, error) { return j.ID, nil })
+	err := c.jobs.load(tx, func(j *Job) (string, error) { return j.ID, j.parse() })
 	if err != nil {
 		return err
 	}
@@ -148,9 +165,10 @@ func (c *Core) load(tx store.Tx) error {
 
 // command is a change that waits for its turn.
 type command struct {
-	run  func(*txn) error
-	err  error
-	done chan struct{}
+	run     func(*txn) error
+	err     error
+	claimed atomic.Bool // by who carries it out, or by who gave it and has gone
+	done    chan struct{}
 }
 
 // maxBatch bounds how many commands share a commit, and so how long the first
@@ -158,7 +176,8 @@ type command struct {
 const maxBatch = 512
 
 // do has a command carried out and waits until it is in the store. If the
-// context ends before, the command may still be carried out.
+// context ends before its turn has come, it is not carried out at all; so what
+// run writes to may be read once do has returned.
 func (c *Core) do(ctx context.Context, run func(*txn) error) error {
 	cmd := &command{run: run, done: make(chan struct{})}
 	select {
@@ -172,8 +191,21 @@ func (c *Core) do(ctx context.Context, run func(*txn) error) error {
 	case <-cmd.done:
 		return cmd.err
 	case <-ctx.Done():
-		return ctx.Err()
+		if cmd.claimed.CompareAndSwap(false, true) {
+			return ctx.Err()
+		}
 	case <-c.stopped:
+	}
+	select {
+	case <-cmd.done:
+		return cmd.err
+	case <-c.stopped:
+	}
+	// Run has returned: it has finished the command, or never will.
+	select {
+	case <-cmd.done:
+		return cmd.err
+	default:
 		return errStopped
 	}
 }
@@ -198,18 +230,24 @@ var errStopped = link.Error(link.Unavailable, "the orchestrator is shutting down
 // Run carries out commands until the context ends.
 func (c *Core) Run(ctx context.Context) error {
 	defer close(c.stopped)
-	defer c.closeWatchers()
+	ctx, cancel := context.WithCancel(ctx)
+	defer c.background.Wait()
+	defer cancel()
 	// What was assigned to children that never come back must be noticed even
 	// if they were away already when this process started.
 	for id := range c.byChild {
-		c.danglingLater(id)
+		c.noteAway(id)
 	}
+	sweep := time.NewTicker(sweepInterval)
+	defer sweep.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case first := <-c.commands:
 			c.runBatch(ctx, first)
+		case <-sweep.C:
+			c.later(func(tx *txn) error { tx.sweep(); return nil })
 		}
 	}
 }
@@ -225,7 +263,8 @@ func (c *Core) runBatch(ctx context.Context, first *command) {
 		}
 		break
 	}
-	tx := c.begin()
+	batch = slices.DeleteFunc(batch, func(cmd *command) bool { return !cmd.claimed.CompareAndSwap(false, true) })
+	tx := c.begin(ctx)
 	for _, cmd := range batch {
 		cmd.err = tx.run(cmd.run)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/edgeio/edgeio/control/scheduler"
 	pb "github.com/edgeio/edgeio/proto/edgeio/v1"
@@ -25,21 +26,17 @@ func (c *Core) Deploy(ctx context.Context, j *job.Job, owner, idempotencyKey str
 	}
 	var stored *Job
 	err = c.do(ctx, func(tx *txn) error {
-		if idempotencyKey != "" {
-			for _, old := range c.jobs.all() {
-				if old.IdempotencyKey != idempotencyKey || old.Owner != owner {
-					continue
-				}
-				if !bytes.Equal(old.Spec, spec) {
-					return link.Error(link.Conflict, "deploy %s: the idempotency key was used for another job, %s", j.Name, old.ID)
-				}
-				stored = old
-				return nil
+		if old := tx.deployedBefore(owner, idempotencyKey); old != nil {
+			if !bytes.Equal(old.Spec, spec) {
+				return link.Error(link.Conflict, "deploy %s: the idempotency key was used for another job, %s", j.Name, old.ID)
 			}
+			stored = old
+			return nil
 		}
 		stored = &Job{
 			ID: tx.newJobID(), Name: j.Name, Spec: spec, Desired: DesiredRunning,
 			Owner: owner, IdempotencyKey: idempotencyKey, CreatedAt: tx.now,
+			parsed: j,
 		}
 		tx.setJob(stored)
 		for i := range max(j.Replicas, 1) {
@@ -56,7 +53,77 @@ func (c *Core) Deploy(ctx context.Context, j *job.Job, owner, idempotencyKey str
 		}
 		return nil
 	})
-	return stored, err
+	if err != nil {
+		return nil, err
+	}
+	return stored, nil
+}
+
+// keyLife is how long an idempotency key counts.
+const keyLife = 24 * time.Hour
+
+// deployedBefore returns the job that was deployed under a key, or nil.
+func (tx *txn) deployedBefore(owner, key string) *Job {
+	if key == "" {
+		return nil
+	}
+	j := tx.c.jobs.get(tx.c.byKey[ownedKey{owner, key}])
+	// What this very batch has made is not in the index yet.
+	for id := range tx.c.jobs.changed() {
+		if made := tx.c.jobs.get(id); made != nil && made.Owner == owner && made.IdempotencyKey == key {
+			j = made
+		}
+	}
+	if j == nil || tx.now.Sub(j.CreatedAt) > keyLife {
+		return nil
+	}
+	return j
+}
+
+// ownedKey is an idempotency key and whose it is.
+type ownedKey struct{ owner, key string }
+
+// indexJob keeps the index of keys in step with a job. Called with mu held.
+func (c *Core) indexJob(old, j *Job) {
+	switch {
+	case j != nil && j.IdempotencyKey != "":
+		k := ownedKey{j.Owner, j.IdempotencyKey}
+		if latest := c.jobs.get(c.byKey[k]); latest == nil || !latest.CreatedAt.After(j.CreatedAt) {
+			c.byKey[k] = j.ID
+		}
+	case j == nil && old != nil && c.byKey[ownedKey{old.Owner, old.IdempotencyKey}] == old.ID:
+		delete(c.byKey, ownedKey{old.Owner, old.IdempotencyKey})
+	}
+}
+
+const (
+	// keepTerminated is how long jobs are kept, with their history, after they
+	// have been terminated.
+	keepTerminated = 7 * 24 * time.Hour
+	sweepInterval  = time.Hour
+	maxSwept       = 1000 // jobs at a time
+)
+
+// sweep forgets jobs that have been terminated long ago.
+func (tx *txn) sweep() {
+	swept := 0
+	for id, j := range tx.c.jobs.records {
+		if swept == maxSwept {
+			return
+		}
+		instances := tx.instancesOf(id)
+		if j.Desired != DesiredTerminated || tx.now.Sub(j.CreatedAt) < keepTerminated ||
+			slices.ContainsFunc(instances, func(in *Instance) bool {
+				return in.State != job.Terminated || tx.now.Sub(in.Since) < keepTerminated
+			}) {
+			continue
+		}
+		for _, in := range instances {
+			tx.deleteInstance(in.ID)
+		}
+		set(tx, tx.c.jobs, id, nil)
+		swept++
+	}
 }
 
 // newJobID returns 13 letters and digits: 65 random bits.
@@ -92,7 +159,10 @@ func (c *Core) Terminate(ctx context.Context, jobID string) (*Job, error) {
 		}
 		return nil
 	})
-	return stored, err
+	if err != nil {
+		return nil, err
+	}
+	return stored, nil
 }
 
 func (tx *txn) instancesOf(jobID string) []*Instance {
@@ -105,7 +175,7 @@ func (tx *txn) instancesOf(jobID string) []*Instance {
 	// What this very batch has made is not in the index yet.
 	for id := range tx.c.instances.changed() {
 		in := tx.c.instances.get(id)
-		if in != nil && in.JobID == jobID && !slices.Contains(out, in) {
+		if _, indexed := tx.c.byJob[jobID][id]; in != nil && in.JobID == jobID && !indexed {
 			out = append(out, in)
 		}
 	}

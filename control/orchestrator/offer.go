@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -16,13 +17,16 @@ const maxNodeNames = 512
 // Offer is what this orchestrator can take, aggregated over its connected
 // children, less all that is reserved.
 func (c *Core) Offer() *pb.Offer {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	// Two calls at a time see the same state, so their order does not matter.
 	out := &pb.Offer{Sequence: c.offerSequence.Add(1), Capacity: &pb.Resources{}, Free: &pb.Resources{}}
 	var fits []scheduler.Fit
 	for id, l := range c.live {
-		o := l.offer
+		ch, o := c.children.records[id], l.offer
+		if ch == nil {
+			continue // it has left, and only the connection is still there
+		}
 		addResources(out.Capacity, o.GetCapacity())
 		addResources(out.Free, o.GetFree())
 		for _, in := range l.unacked {
@@ -36,7 +40,7 @@ func (c *Core) Offer() *pb.Offer {
 		fits = append(fits, l.freeFits()...)
 		out.NodeNames = append(out.NodeNames, o.GetNodeNames()...)
 		out.NodeNamesTruncated = out.NodeNamesTruncated || o.GetNodeNamesTruncated()
-		if ch := c.children.records[id]; ch != nil && ch.Kind == string(scheduler.Node) {
+		if ch.Kind == string(scheduler.Node) {
 			out.NodeNames = append(out.NodeNames, ch.Name, ch.ID)
 		}
 	}
@@ -53,23 +57,56 @@ func (c *Core) Offer() *pb.Offer {
 func (c *Core) OfferChanged() <-chan struct{} { return c.offerChanged }
 
 // takeOffer replaces what a connected child offers, unless it is older than
-// what is known.
-func (c *Core) takeOffer(childID string, offer *pb.Offer, runtimes []*pb.Runtime) {
-	if offer == nil {
-		return
-	}
+// what is known, or of an earlier session. What it acknowledges is in the offer.
+func (c *Core) takeOffer(s *session, offer *pb.Offer, runtimes []*pb.Runtime, acknowledged []*Instance) {
 	c.mu.Lock()
-	l := c.live[childID]
-	if l == nil || l.offer.GetSequence() >= offer.GetSequence() {
+	l := c.live[s.childID]
+	if l == nil || l.session != s {
 		c.mu.Unlock()
 		return
 	}
-	l.offer, l.offerAt = offer, c.cfg.Now()
-	if runtimes != nil {
-		l.runtimes = runtimes
+	for _, in := range acknowledged {
+		if un := l.unacked[in.ID]; un != nil && un.Generation == in.Generation {
+			l.promised(in.ID, nil)
+		}
+	}
+	newer := offer != nil && offer.GetSequence() > l.offer.GetSequence()
+	if newer {
+		l.offer, l.offerAt, l.free = offer, c.cfg.Now(), nil
+		if runtimes != nil {
+			l.runtimes = runtimes
+		}
 	}
 	c.mu.Unlock()
-	signal(c.offerChanged)
+	if newer || len(acknowledged) > 0 {
+		signal(c.offerChanged)
+	}
+}
+
+// promised notes an instance that the child has been assigned but that is not
+// in its offer yet; nil takes that back. Called with mu held.
+func (l *live) promised(instanceID string, in *Instance) {
+	if l.unacked[instanceID] == in {
+		return
+	}
+	l.free = nil
+	if in == nil {
+		delete(l.unacked, instanceID)
+		return
+	}
+	l.unacked[instanceID] = in
+}
+
+// freeFits is the offer less what was promised since. Called with mu held; the
+// result must not be changed.
+func (l *live) freeFits() []scheduler.Fit {
+	if l.free == nil {
+		l.free = fitsFromProto(l.offer.GetFits())
+		for _, in := range l.unacked {
+			l.free = scheduler.Reserve(l.free, in.parsed)
+		}
+	}
+	return l.free
 }
 
 // ChildView is a child with what is known of it while it is connected.
@@ -105,18 +142,16 @@ func (c *Core) Children() []ChildView {
 	}
 	c.mu.RUnlock()
 	slices.SortFunc(out, func(a, b ChildView) int {
-		if a.Name != b.Name {
-			if a.Name < b.Name {
-				return -1
-			}
-			return 1
-		}
-		if a.ID < b.ID {
-			return -1
-		}
-		return 1
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
 	})
 	return out
+}
+
+// Child returns a child, or nil.
+func (c *Core) Child(id string) *Child {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.children.records[id]
 }
 
 // Progress returns what is being done for an instance that is not running yet, or nil.

@@ -30,7 +30,7 @@ func (tx *txn) place(in *Instance) error {
 	full := tx.withNested(in, rejections)
 	if in.State == job.Requested && tx.c.anyToAsk(full) {
 		id := in.ID
-		tx.after = append(tx.after, func() { go tx.c.explainThenGiveUp(id, full) })
+		tx.after = append(tx.after, func() { tx.c.explainThenGiveUp(tx.ctx, id, full) })
 		return nil
 	}
 	return tx.giveUp(in, full)
@@ -82,7 +82,7 @@ func nextGeneration(in *Instance) uint64 {
 func (tx *txn) unassign(in *Instance, reason string, refusal *Refusal) (*Instance, error) {
 	next := *in
 	if refusal != nil {
-		next.Refused = in.withRefusal(in.ChildID, *refusal)
+		next.Refused = in.withRefusal(in.ChildID, *refusal, tx.now)
 	}
 	if !job.CanFollow(next.State, job.Requested) && next.State != job.Requested {
 		if err := tx.move(&next, Change{State: job.Dangling, Reason: reason}); err != nil {
@@ -101,15 +101,17 @@ func (tx *txn) unassign(in *Instance, reason string, refusal *Refusal) (*Instanc
 // again when an offer changes.
 func (tx *txn) giveUp(in *Instance, rejections []Rejection) error {
 	next := *in
+	reason := summary(rejections)
+	rejections = limitRejections(rejections)
 	if in.State == job.NotDeployable {
 		if reflect.DeepEqual(in.Rejections, rejections) {
 			return nil
 		}
-		next.Rejections, next.Reason = rejections, summary(rejections)
+		next.Rejections, next.Reason = rejections, reason
 		tx.setInstance(&next)
 		return nil
 	}
-	return tx.move(&next, Change{State: job.NotDeployable, Reason: summary(rejections), Rejections: rejections})
+	return tx.move(&next, Change{State: job.NotDeployable, Reason: reason, Rejections: rejections})
 }
 
 // summary is the one-line reason of NOT_DEPLOYABLE.
@@ -133,18 +135,26 @@ func summary(rejections []Rejection) string {
 // candidatesFor returns the candidates with what speaks against each of them
 // for this instance.
 func (tx *txn) candidatesFor(in *Instance) []*scheduler.Candidate {
+	return asRefused(in, tx.allCandidates())
+}
+
+func (tx *txn) allCandidates() []*scheduler.Candidate {
 	if tx.candidates == nil {
 		tx.candidates = tx.c.buildCandidates()
 	}
+	return tx.candidates
+}
+
+func asRefused(in *Instance, candidates []*scheduler.Candidate) []*scheduler.Candidate {
 	if len(in.Refused) == 0 {
-		return tx.candidates
+		return candidates
 	}
-	out := slices.Clone(tx.candidates)
+	out := slices.Clone(candidates)
 	for i, cand := range out {
-		if r, ok := in.Refused[cand.ID]; ok {
-			refused := *cand
-			refused.Refusal = r.Reason
-			out[i] = &refused
+		if r, refused := in.refusedBy(cand.ID); refused && cand.Refusal == "" {
+			with := *cand
+			with.Refusal = r.Reason
+			out[i] = &with
 		}
 	}
 	return out
@@ -153,8 +163,8 @@ func (tx *txn) candidatesFor(in *Instance) []*scheduler.Candidate {
 // buildCandidates lists all children that are known. Room that was promised
 // but is not in an offer yet is taken off.
 func (c *Core) buildCandidates() []*scheduler.Candidate {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	out := make([]*scheduler.Candidate, 0, len(c.children.records))
 	for _, ch := range c.children.records {
 		out = append(out, c.candidate(ch))
@@ -175,15 +185,6 @@ func (c *Core) candidate(ch *Child) *scheduler.Candidate {
 	}
 	cand.Fits = l.freeFits()
 	return cand
-}
-
-// freeFits is the offer less what was assigned since.
-func (l *live) freeFits() []scheduler.Fit {
-	fits := fitsFromProto(l.offer.GetFits())
-	for _, in := range l.unacked {
-		fits = scheduler.Reserve(fits, in.parsed)
-	}
-	return fits
 }
 
 // withNested adds to each rejection what its cluster has said itself.
@@ -213,25 +214,37 @@ func (c *Core) shouldAsk(r Rejection) bool {
 	return r.Kind == string(scheduler.Cluster) && r.Nested == nil && c.live[r.ID] != nil
 }
 
-// explainThenGiveUp asks the clusters why, and then gives up, unless a place
-// has turned up meanwhile.
-func (c *Core) explainThenGiveUp(instanceID string, rejections []Rejection) {
-	ctx, cancel := context.WithTimeout(context.Background(), explainTimeout)
-	defer cancel()
+// maxAsking bounds how many instances clusters are asked about at a time.
+const maxAsking = 16
+
+// explainThenGiveUp asks the clusters why, in the background, and then gives
+// up, unless a place has turned up meanwhile. Called by Run's goroutine.
+func (c *Core) explainThenGiveUp(ctx context.Context, instanceID string, rejections []Rejection) {
 	in := c.Instance(instanceID)
-	if in == nil {
+	if _, under := c.explaining[instanceID]; in == nil || under {
 		return
 	}
-	c.askClusters(ctx, in.Spec, rejections)
-	c.later(func(tx *txn) error {
-		now := tx.c.instances.get(instanceID)
-		if now == nil || !now.unplaced() {
-			return nil
+	c.explaining[instanceID] = struct{}{}
+	c.background.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, explainTimeout)
+		defer cancel()
+		select {
+		case c.asking <- struct{}{}:
+			c.askClusters(ctx, in.Spec, rejections)
+			<-c.asking
+		case <-ctx.Done():
 		}
-		if chosen, _ := tx.choose(now); chosen != nil {
-			return tx.assign(now, chosen)
-		}
-		return tx.giveUp(now, rejections)
+		c.later(func(tx *txn) error {
+			delete(c.explaining, instanceID)
+			now := tx.c.instances.get(instanceID)
+			if now == nil || !now.unplaced() {
+				return nil
+			}
+			if chosen, _ := tx.choose(now); chosen != nil {
+				return tx.assign(now, chosen)
+			}
+			return tx.giveUp(now, rejections)
+		})
 	})
 }
 
@@ -264,45 +277,4 @@ func (c *Core) askClusters(ctx context.Context, spec []byte, rejections []Reject
 	}
 	wait.Wait()
 	return accepting
-}
-
-// retryUnplaced tries all instances again that wait for a place. It is queued
-// once, however many reasons there are to try. A child in fresh has made a new
-// offer, so what it refused before may be put to it again.
-func (c *Core) retryUnplaced(fresh string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.unplaced) == 0 {
-		return
-	}
-	if c.retrying && fresh == "" {
-		return
-	}
-	c.retrying = true
-	c.later(func(tx *txn) error {
-		c.mu.Lock()
-		c.retrying = false
-		ids := make([]string, 0, len(c.unplaced))
-		for id := range c.unplaced {
-			ids = append(ids, id)
-		}
-		c.mu.Unlock()
-		slices.Sort(ids)
-		for _, id := range ids {
-			in := tx.c.instances.get(id)
-			if in == nil || !in.unplaced() {
-				continue
-			}
-			if _, refused := in.Refused[fresh]; refused {
-				next := *in
-				next.Refused = in.withRefusal(fresh, Refusal{})
-				delete(next.Refused, fresh)
-				in = &next
-			}
-			if err := tx.place(in); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/edgeio/edgeio/proto/job"
@@ -29,6 +31,8 @@ type Job struct {
 	Owner          string          `json:"owner,omitempty"`
 	IdempotencyKey string          `json:"idempotency_key,omitempty"`
 	CreatedAt      time.Time       `json:"created_at"`
+
+	parsed *job.Job // of Spec
 }
 
 // Instance is one copy of a job that shall run somewhere below.
@@ -66,6 +70,8 @@ type Instance struct {
 	Seq              uint64   `json:"seq,omitempty"`    // of the last change
 	Outbox           []Change `json:"outbox,omitempty"` // changes that the parent has not acknowledged
 
+	HistoryLen int `json:"history_len,omitempty"` // about how many changes are kept
+
 	parsed *job.Job // of Spec
 }
 
@@ -102,10 +108,15 @@ type Rejection struct {
 	Nested []Rejection `json:"nested,omitempty"`
 }
 
-// Refusal is what a child said when it was given an instance.
+// Refusal is what a child said when it was given an instance. The child is
+// tried again when it has made another offer, but the later the more often it
+// has refused.
 type Refusal struct {
 	Reason string      `json:"reason"`
 	Nested []Rejection `json:"nested,omitempty"`
+	Count  int         `json:"count,omitempty"`
+	Until  time.Time   `json:"until,omitzero"`
+	Lifted bool        `json:"lifted,omitempty"` // it may be tried again
 }
 
 // Endpoint is where a port of an instance can be reached.
@@ -132,6 +143,18 @@ type Child struct {
 	LastSeen time.Time         `json:"last_seen"` // when it last registered or went away
 }
 
+// Job returns what the user wrote, normalized. It must not be changed.
+func (j *Job) Job() *job.Job { return j.parsed }
+
+func (j *Job) parse() error {
+	parsed, err := job.Decode(j.Spec)
+	if err != nil {
+		return fmt.Errorf("job %s: %w", j.ID, err)
+	}
+	j.parsed = parsed
+	return nil
+}
+
 // Job returns the instance's job. It must not be changed.
 func (in *Instance) Job() *job.Job { return in.parsed }
 
@@ -141,14 +164,62 @@ func (in *Instance) wanted() bool { return in.Desired == DesiredRunning && !in.S
 // unplaced reports whether the instance waits for a place.
 func (in *Instance) unplaced() bool { return in.wanted() && in.ChildID == "" }
 
+// refusedBy reports whether the child has refused it and is not to be tried again yet.
+func (in *Instance) refusedBy(childID string) (Refusal, bool) {
+	r, ok := in.Refused[childID]
+	return r, ok && !r.Lifted
+}
+
+// Pauses until a child may be given again what it has refused.
+const (
+	firstRetry = 100 * time.Millisecond
+	lastRetry  = 5 * time.Minute
+)
+
 // withRefusal returns a copy of the refusals with one more.
-func (in *Instance) withRefusal(childID string, r Refusal) map[string]Refusal {
+func (in *Instance) withRefusal(childID string, r Refusal, now time.Time) map[string]Refusal {
+	r.Count = in.Refused[childID].Count + 1
+	r.Until = now.Add(min(firstRetry<<min(r.Count-1, 16), lastRetry))
+	r.Reason, r.Nested = shorten(r.Reason), limitRejections(r.Nested)
 	m := maps.Clone(in.Refused)
 	if m == nil {
 		m = map[string]Refusal{}
 	}
 	m[childID] = r
 	return m
+}
+
+// maxReason bounds what others say, and maxRejections how many of them.
+const (
+	maxReason     = 2 << 10
+	maxRejections = 100
+)
+
+func shorten(reason string) string {
+	if len(reason) <= maxReason {
+		return reason
+	}
+	return strings.ToValidUTF8(reason[:maxReason], "") + "…"
+}
+
+// limitRejections keeps what is stored and sent small in a large tree: each
+// level says how many more there are. Explain tells all.
+func limitRejections(in []Rejection) []Rejection {
+	left := maxRejections
+	return limitTo(in, &left)
+}
+
+func limitTo(in []Rejection, left *int) []Rejection {
+	n := min(len(in), *left)
+	*left -= n
+	out := slices.Clone(in[:n])
+	for i := range out {
+		out[i].Reason, out[i].Nested = shorten(out[i].Reason), limitTo(out[i].Nested, left)
+	}
+	if more := len(in) - n; more > 0 {
+		out = append(out, Rejection{Kind: in[n].Kind, Name: "…", Reason: fmt.Sprintf("and %d more; explain the job to see all", more)})
+	}
+	return out
 }
 
 func (in *Instance) parse() error {

@@ -70,11 +70,31 @@ func (tx *txn) merge(in *Instance, st *pb.InstanceStatus) error {
 			tx.mergeChange(&next, changeFromProto(ch))
 		}
 	}
-	if next.State == job.Dangling {
-		tx.mergeChange(&next, Change{State: job.State(st.GetState()), Reason: "it is connected again"})
-	}
+	tx.catchUp(&next, job.State(st.GetState()))
 	tx.setInstance(&next)
 	return tx.followUp(&next)
+}
+
+// catchUp brings an instance to the state that its child says it is in where
+// no change tells how it came there: the child is connected again, or has
+// dropped changes because it had too many to tell.
+func (tx *txn) catchUp(in *Instance, state job.State) {
+	switch state {
+	case job.Requested:
+		state = job.ScheduledCluster
+	case job.NotDeployable, "": // told by its change; a status need not have a state
+		return
+	}
+	if in.State == state || in.State.Ended() {
+		return
+	}
+	reason := "its changes meanwhile are not known"
+	if in.State == job.Dangling {
+		reason = "it is connected again"
+	} else if !job.CanFollow(in.State, state) && job.CanFollow(in.State, job.Dangling) {
+		tx.mergeChange(in, Change{State: job.Dangling, Reason: reason})
+	}
+	tx.mergeChange(in, Change{State: state, Reason: reason})
 }
 
 // mergeChange adds a child's change to the history as far as it is one for
@@ -86,7 +106,7 @@ func (tx *txn) mergeChange(in *Instance, ch Change) {
 		ch.State = job.ScheduledCluster
 	case job.NotDeployable:
 		// followUp looks for another child, which makes a history of its own.
-		in.Refused = in.withRefusal(in.ChildID, Refusal{Reason: ch.Reason, Nested: ch.Rejections})
+		in.Refused = in.withRefusal(in.ChildID, Refusal{Reason: ch.Reason, Nested: ch.Rejections}, tx.now)
 		return
 	}
 	if ch.State == in.State {
@@ -103,7 +123,7 @@ func (tx *txn) mergeChange(in *Instance, ch Change) {
 
 // followUp does what the new state of an instance asks for.
 func (tx *txn) followUp(in *Instance) error {
-	if refusal, refused := in.Refused[in.ChildID]; refused && in.wanted() {
+	if refusal, refused := in.refusedBy(in.ChildID); refused && in.wanted() {
 		next, err := tx.unassign(in, fmt.Sprintf("%s cannot take it: %s", tx.childName(in.ChildID), refusal.Reason), nil)
 		if err != nil {
 			return err
@@ -188,29 +208,40 @@ func (tx *txn) terminated(in *Instance, reason string) error {
 	return nil
 }
 
-// danglingLater marks a child's instances as DANGLING unless it is back in time.
-func (c *Core) danglingLater(childID string) {
+// noteAway marks a child's instances as DANGLING unless it is back in time.
+func (c *Core) noteAway(childID string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.live[childID] != nil {
+		return
+	}
+	since := c.cfg.Now()
+	c.away[childID] = since
 	time.AfterFunc(c.cfg.DanglingAfter, func() {
 		c.later(func(tx *txn) error {
 			c.mu.RLock()
-			connected := c.live[childID] != nil
-			ids := keys(c.byChild[childID])
+			now, away := c.away[childID]
 			c.mu.RUnlock()
-			if connected {
+			// Back, or back and gone again: then that has a timer of its own.
+			if !away || !now.Equal(since) {
 				return nil
 			}
-			for _, id := range ids {
-				in := tx.c.instances.get(id)
-				if in == nil || in.ChildID != childID || in.State.Ended() || in.State == job.Dangling {
-					continue
-				}
-				next := *in
-				reason := fmt.Sprintf("%s does not answer", tx.childName(childID))
-				if err := tx.move(&next, Change{State: job.Dangling, Reason: reason}); err != nil {
-					return err
-				}
-			}
-			return nil
+			return tx.dangle(childID)
 		})
 	})
+}
+
+func (tx *txn) dangle(childID string) error {
+	reason := fmt.Sprintf("%s does not answer", tx.childName(childID))
+	for _, id := range tx.instancesAt(childID) {
+		in := tx.c.instances.get(id)
+		if in.State.Ended() || in.State == job.Dangling {
+			continue
+		}
+		next := *in
+		if err := tx.move(&next, Change{State: job.Dangling, Reason: reason}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

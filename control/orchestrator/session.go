@@ -3,20 +3,36 @@ package orchestrator
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net"
 	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"storj.io/drpc"
 
 	pb "github.com/edgeio/edgeio/proto/edgeio/v1"
+	"github.com/edgeio/edgeio/proto/identity"
+	"github.com/edgeio/edgeio/proto/job"
 	"github.com/edgeio/edgeio/proto/link"
 )
+
+// connection is what is needed of a *link.Session.
+type connection interface {
+	Peer() identity.Peer
+	RemoteAddr() net.Addr
+	Conn() drpc.Conn
+	ReceiveDatagram(ctx context.Context) ([]byte, error)
+	Err() error
+	Close(code link.Code, reason string)
+}
+
+var _ connection = (*link.Session)(nil)
 
 // session is one connection of a child. It serves Parent to it.
 type session struct {
 	server  *Server
-	link    *link.Session
+	link    connection
 	childID string
 
 	mu         sync.Mutex
@@ -72,8 +88,8 @@ func (s *session) end() {
 
 func (s *session) UpdateOffer(_ context.Context, req *pb.UpdateOfferRequest) (*pb.UpdateOfferResponse, error) {
 	core := s.server.Core
-	core.takeOffer(s.childID, req.GetOffer(), req.GetRuntimes())
-	core.retryUnplaced(s.childID)
+	core.takeOffer(s, req.GetOffer(), req.GetRuntimes(), nil)
+	core.retryAt(s.childID, true)
 	return &pb.UpdateOfferResponse{}, nil
 }
 
@@ -102,15 +118,15 @@ func (s *session) receiveUsage(ctx context.Context) {
 		}
 		sample := new(pb.UsageSample)
 		if proto.Unmarshal(b, sample) == nil {
-			s.server.Core.takeUsage(s.childID, sample)
+			s.server.Core.takeUsage(s, sample)
 		}
 	}
 }
 
-func (c *Core) takeUsage(childID string, sample *pb.UsageSample) {
+func (c *Core) takeUsage(s *session, sample *pb.UsageSample) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if l := c.live[childID]; l != nil && sample.GetSequence() > l.usage.GetSequence() {
+	if l := c.live[s.childID]; l != nil && l.session == s && sample.GetSequence() > l.usage.GetSequence() {
 		l.usage, l.usageAt = sample, c.cfg.Now()
 	}
 }
@@ -151,6 +167,7 @@ func (c *Core) attach(ctx context.Context, s *session, req *pb.RegisterRequest) 
 	c.mu.Lock()
 	older := c.live[peer.ID]
 	c.live[peer.ID] = l
+	delete(c.away, peer.ID)
 	for id := range c.byChild[peer.ID] {
 		if in := c.instances.records[id]; in.wanted() {
 			l.unacked[id] = in
@@ -161,6 +178,7 @@ func (c *Core) attach(ctx context.Context, s *session, req *pb.RegisterRequest) 
 		go older.session.link.Close(link.CodeReplaced, "replaced by a newer connection of the same "+string(peer.Kind))
 	}
 	signal(c.offerChanged)
+	c.retryAt(peer.ID, true)
 	return nil
 }
 
@@ -186,7 +204,7 @@ func (c *Core) detach(s *session) {
 		}
 		return nil
 	})
-	c.danglingLater(s.childID)
+	c.noteAway(s.childID)
 }
 
 // removeChild forgets a child that leaves for good. Its instances are placed
@@ -194,33 +212,19 @@ func (c *Core) detach(s *session) {
 func (c *Core) removeChild(ctx context.Context, childID, reason string) error {
 	return c.do(ctx, func(tx *txn) error {
 		name := tx.childName(childID)
-		c.mu.Lock()
-		if l := c.live[childID]; l != nil {
-			l.offer = &pb.Offer{Sequence: l.offer.GetSequence(), Draining: true}
-		}
-		c.mu.Unlock()
-		tx.candidates = nil
 		if reason == "" {
 			reason = "it leaves"
 		}
-		for _, id := range c.instancesAt(childID) {
-			in := tx.c.instances.get(id)
-			if in == nil || in.ChildID != childID {
-				continue
+		for _, cand := range tx.allCandidates() {
+			if cand.ID == childID {
+				before := cand.Refusal
+				cand.Refusal = "has left"
+				tx.undo = append(tx.undo, func() { cand.Refusal = before })
 			}
-			switch {
-			case in.Desired == DesiredTerminated:
-				if err := tx.terminated(in, name+" has left"); err != nil {
-					return err
-				}
-			case in.wanted():
-				next, err := tx.unassign(in, name+": "+reason, nil)
-				if err != nil {
-					return err
-				}
-				if err := tx.place(next); err != nil {
-					return err
-				}
+		}
+		for _, id := range tx.instancesAt(childID) {
+			if err := tx.takeAway(tx.c.instances.get(id), name, reason); err != nil {
+				return err
 			}
 		}
 		tx.deleteChild(childID)
@@ -228,10 +232,38 @@ func (c *Core) removeChild(ctx context.Context, childID, reason string) error {
 	})
 }
 
-func (c *Core) instancesAt(childID string) []string {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return keys(c.byChild[childID])
+// takeAway ends what a child had that leaves, or places it anew.
+func (tx *txn) takeAway(in *Instance, name, reason string) error {
+	switch {
+	case in.wanted():
+		next, err := tx.unassign(in, name+": "+reason, nil)
+		if err != nil {
+			return err
+		}
+		return tx.place(next)
+	case in.Desired == DesiredTerminated && in.State != job.Terminated:
+		return tx.terminated(in, name+" has left")
+	}
+	next := *in
+	next.ChildID = ""
+	tx.setInstance(&next)
+	return nil
+}
+
+// instancesAt returns the ids of the instances that a child has.
+func (tx *txn) instancesAt(childID string) []string {
+	ids := map[string]struct{}{}
+	for id := range tx.c.byChild[childID] {
+		ids[id] = struct{}{}
+	}
+	for id := range tx.c.instances.changed() {
+		ids[id] = struct{}{}
+	}
+	maps.DeleteFunc(ids, func(id string, _ struct{}) bool {
+		in := tx.c.instances.get(id)
+		return in == nil || in.ChildID != childID
+	})
+	return keys(ids)
 }
 
 // applyTimeout bounds one Apply; a child only stores what it is told before it

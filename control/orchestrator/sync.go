@@ -35,7 +35,7 @@ func (c *Core) sync(ctx context.Context, s *session) {
 	backoff := 100 * time.Millisecond
 	for snapshot := true; ; {
 		u := c.takeUpdate(l, s.childID, snapshot)
-		err := c.send(ctx, client, s.childID, u, &revision, snapshot)
+		err := c.send(ctx, client, s, u, &revision, snapshot)
 		if err == nil {
 			snapshot, backoff = false, 100*time.Millisecond
 			select {
@@ -103,7 +103,7 @@ func (c *Core) takeUpdate(l *live, childID string, snapshot bool) update {
 }
 
 // send applies an update at the child, in parts where it is large.
-func (c *Core) send(ctx context.Context, client pb.DRPCChildClient, childID string, u update, revision *uint64, snapshot bool) error {
+func (c *Core) send(ctx context.Context, client pb.DRPCChildClient, s *session, u update, revision *uint64, snapshot bool) error {
 	begin := snapshot
 	for {
 		req := &pb.ApplyRequest{BaseRevision: *revision, Revision: *revision + 1, SnapshotBegin: begin}
@@ -120,8 +120,9 @@ func (c *Core) send(ctx context.Context, client pb.DRPCChildClient, childID stri
 			return err
 		}
 		*revision, begin = req.GetRevision(), false
-		c.acknowledge(childID, sent, resp.GetOffer())
-		if err := c.takeRefusals(ctx, childID, resp.GetRefusals(), resp.GetAbsent()); err != nil {
+		c.takeOffer(s, resp.GetOffer(), nil, sent)
+		c.retryAt(s.childID, false)
+		if err := c.takeRefusals(ctx, s.childID, resp.GetRefusals(), resp.GetAbsent()); err != nil {
 			return err
 		}
 		if last {
@@ -145,19 +146,4 @@ func take(u *update, req *pb.ApplyRequest) (sent []*Instance) {
 		req.Remove, u.remove = u.remove[:n], u.remove[n:]
 	}
 	return sent
-}
-
-// acknowledge notes that the child's offer accounts for what was sent.
-func (c *Core) acknowledge(childID string, sent []*Instance, offer *pb.Offer) {
-	c.mu.Lock()
-	if l := c.live[childID]; l != nil {
-		for _, in := range sent {
-			if un := l.unacked[in.ID]; un != nil && un.Generation == in.Generation {
-				delete(l.unacked, in.ID)
-			}
-		}
-	}
-	c.mu.Unlock()
-	c.takeOffer(childID, offer, nil)
-	c.retryUnplaced("")
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 
 	"github.com/edgeio/edgeio/control/store"
+	"github.com/edgeio/edgeio/proto/link"
 )
 
 // table is one kind of record, in memory and in the store below a prefix.
@@ -15,12 +16,13 @@ import (
 // changes, and can take back those of a single command.
 type table[T any] struct {
 	prefix  string
-	records map[string]*T // committed
-	dirty   map[string]*T // changed in the transaction in progress; nil: deleted
+	records map[string]*T     // committed
+	dirty   map[string]*T     // changed in the transaction in progress; nil: deleted
+	encoded map[string][]byte // of dirty, once the command is through that changed it
 }
 
 func newTable[T any](prefix string) *table[T] {
-	return &table[T]{prefix: prefix, records: map[string]*T{}, dirty: map[string]*T{}}
+	return &table[T]{prefix: prefix, records: map[string]*T{}, dirty: map[string]*T{}, encoded: map[string][]byte{}}
 }
 
 // load reads all records; prepare completes each of them and gives its key.
@@ -67,17 +69,39 @@ func (t *table[T]) all() iter.Seq2[string, *T] {
 }
 
 // set changes a record, or deletes it if r is nil, and returns how to take
-// that back.
+// that back. encode must follow when r is complete.
 func (t *table[T]) set(id string, r *T) (undo func()) {
 	old, had := t.dirty[id]
+	value, encoded := t.encoded[id]
 	t.dirty[id] = r
+	delete(t.encoded, id)
 	return func() {
+		delete(t.dirty, id)
+		delete(t.encoded, id)
 		if had {
 			t.dirty[id] = old
-		} else {
-			delete(t.dirty, id)
+		}
+		if encoded {
+			t.encoded[id] = value
 		}
 	}
+}
+
+// encode makes the bytes of a changed record, and checks that the store takes them.
+func (t *table[T]) encode(id string) error {
+	r := t.dirty[id]
+	if _, done := t.encoded[id]; done || r == nil {
+		return nil
+	}
+	value, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode %s%s: %w", t.prefix, id, err)
+	}
+	if len(value) > store.MaxValueBytes {
+		return link.Error(link.Exhausted, "store %s%s: its %d bytes are more than the %d that a record may have", t.prefix, id, len(value), store.MaxValueBytes)
+	}
+	t.encoded[id] = value
+	return nil
 }
 
 // write puts the changes into the store.
@@ -89,11 +113,7 @@ func (t *table[T]) write(_ context.Context, tx store.Tx) error {
 			}
 			continue
 		}
-		value, err := json.Marshal(r)
-		if err != nil {
-			return fmt.Errorf("encode %s%s: %w", t.prefix, id, err)
-		}
-		if err := tx.Put(t.prefix+id, value); err != nil {
+		if err := tx.Put(t.prefix+id, t.encoded[id]); err != nil {
 			return err
 		}
 	}
@@ -109,10 +129,13 @@ func (t *table[T]) merge() {
 			t.records[id] = r
 		}
 	}
-	clear(t.dirty)
+	t.forget()
 }
 
-func (t *table[T]) forget() { clear(t.dirty) }
+func (t *table[T]) forget() {
+	clear(t.dirty)
+	clear(t.encoded)
+}
 
 // changed returns the ids that the transaction has changed.
 func (t *table[T]) changed() iter.Seq[string] { return maps.Keys(t.dirty) }

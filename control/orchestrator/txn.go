@@ -15,24 +15,34 @@ import (
 // has one, one at a time.
 type txn struct {
 	c          *Core
+	ctx        context.Context // of Run
 	now        time.Time
-	undo       []func() // of the command in progress
+	undo       []func()       // of the command in progress
+	encode     []func() error // records that the command in progress has changed
 	events     []Event
 	revision   uint64
 	candidates []*scheduler.Candidate // nil until needed; free room is kept up to date
 	forgotten  []string               // instances whose history goes
+	trimmed    []string               // instances whose history is cut
 	after      []func()               // to do once it is committed
 }
 
-func (c *Core) begin() *txn {
-	return &txn{c: c, now: c.cfg.Now().UTC(), revision: c.revision}
+func (c *Core) begin(ctx context.Context) *txn {
+	return &txn{c: c, ctx: ctx, now: c.cfg.Now().UTC(), revision: c.revision}
 }
 
-// run carries out one command; if it fails nothing of it stays.
+// run carries out one command; if it fails nothing of it stays. One that makes
+// a record that the store would not take fails by itself, not with its batch.
 func (tx *txn) run(command func(*txn) error) error {
 	events, revision, after := len(tx.events), tx.revision, len(tx.after)
-	tx.undo = tx.undo[:0]
+	forgotten, trimmed := len(tx.forgotten), len(tx.trimmed)
+	tx.undo, tx.encode = tx.undo[:0], tx.encode[:0]
 	err := command(tx)
+	for _, encode := range tx.encode {
+		if err == nil {
+			err = encode()
+		}
+	}
 	if err == nil {
 		return nil
 	}
@@ -40,25 +50,27 @@ func (tx *txn) run(command func(*txn) error) error {
 		tx.undo[i]()
 	}
 	tx.events, tx.revision, tx.after = tx.events[:events], revision, tx.after[:after]
+	tx.forgotten, tx.trimmed = tx.forgotten[:forgotten], tx.trimmed[:trimmed]
 	return err
 }
 
-func (tx *txn) setJob(j *Job) { tx.undo = append(tx.undo, tx.c.jobs.set(j.ID, j)) }
+func (tx *txn) setJob(j *Job) { set(tx, tx.c.jobs, j.ID, j) }
 
-func (tx *txn) setChild(ch *Child) { tx.undo = append(tx.undo, tx.c.children.set(ch.ID, ch)) }
+func (tx *txn) setChild(ch *Child) { set(tx, tx.c.children, ch.ID, ch) }
 
-func (tx *txn) deleteChild(id string) { tx.undo = append(tx.undo, tx.c.children.set(id, nil)) }
+func (tx *txn) deleteChild(id string) { set(tx, tx.c.children, id, nil) }
 
-func (tx *txn) setInstance(in *Instance) {
-	tx.undo = append(tx.undo, tx.c.instances.set(in.ID, in))
+func (tx *txn) setInstance(in *Instance) { set(tx, tx.c.instances, in.ID, in) }
+
+func set[T any](tx *txn, t *table[T], id string, r *T) {
+	tx.undo = append(tx.undo, t.set(id, r))
+	tx.encode = append(tx.encode, func() error { return t.encode(id) })
 }
 
 // deleteInstance forgets an instance with its history.
 func (tx *txn) deleteInstance(id string) {
-	n := len(tx.forgotten)
 	tx.forgotten = append(tx.forgotten, id)
-	tx.undo = append(tx.undo, func() { tx.forgotten = tx.forgotten[:n] })
-	tx.undo = append(tx.undo, tx.c.instances.set(id, nil))
+	set(tx, tx.c.instances, id, nil)
 }
 
 // move puts the instance into a state, records that in its history, and stores
@@ -77,6 +89,10 @@ func (tx *txn) move(in *Instance, ch Change) error {
 	if ch.Exit != nil {
 		in.Exit = ch.Exit
 	}
+	if in.HistoryLen++; in.HistoryLen > maxHistory+maxHistory/4 {
+		in.HistoryLen = maxHistory
+		tx.trimmed = append(tx.trimmed, in.ID)
+	}
 	if in.ParentGeneration != 0 {
 		in.Seq++
 		ch.Seq = in.Seq
@@ -94,9 +110,17 @@ func (tx *txn) move(in *Instance, ch Change) error {
 // but the first go; the parent sees the gap in the sequence numbers.
 const maxOutbox = 128
 
+// maxHistory is how many changes of an instance are kept, give or take a few.
+const maxHistory = 400
+
+// appendBounded adds a change. Only the last change keeps its rejections: of
+// the others the reason says enough.
 func appendBounded(changes []Change, ch Change) []Change {
 	out := make([]Change, 0, len(changes)+1)
 	out = append(out, changes...)
+	if n := len(out); n > 0 {
+		out[n-1].Rejections = nil
+	}
 	if len(out) >= maxOutbox {
 		out = append(out[:1], out[2:]...)
 	}
@@ -124,12 +148,13 @@ func (tx *txn) commit(ctx context.Context) error {
 	for id := range c.instances.changed() {
 		c.noticeChange(c.instances.records[id], c.instances.dirty[id])
 	}
+	for id := range c.jobs.changed() {
+		c.indexJob(c.jobs.records[id], c.jobs.dirty[id])
+	}
 	c.jobs.merge()
 	c.instances.merge()
 	c.children.merge()
-	for _, ev := range tx.events {
-		c.publish(ev)
-	}
+	c.publish(tx.events)
 	c.mu.Unlock()
 	for _, f := range tx.after {
 		f()
@@ -143,18 +168,23 @@ func (tx *txn) write(ctx context.Context, stx store.Tx) error {
 			return err
 		}
 	}
-	for _, id := range tx.forgotten {
-		prefix := historyPrefix + id + "/"
-		if err := stx.Scan(prefix, func(key string, _ []byte) error { return stx.Delete(key) }); err != nil {
-			return err
-		}
-	}
 	for _, ev := range tx.events {
 		value, err := json.Marshal(ev)
 		if err != nil {
 			return fmt.Errorf("encode event: %w", err)
 		}
 		if err := stx.Put(historyKey(ev.InstanceID, ev.Revision), value); err != nil {
+			return err
+		}
+	}
+	for _, id := range tx.forgotten {
+		prefix := historyPrefix + id + "/"
+		if err := stx.Scan(prefix, func(key string, _ []byte) error { return stx.Delete(key) }); err != nil {
+			return err
+		}
+	}
+	for _, id := range tx.trimmed {
+		if err := trimHistory(stx, id); err != nil {
 			return err
 		}
 	}
@@ -172,8 +202,10 @@ func (c *Core) noticeChange(old, in *Instance) {
 		c.tellChild(old.ChildID, old.ID)
 	}
 	if in == nil {
-		delete(c.progress, old.ID)
-		delete(c.outbox, old.ID)
+		if old != nil {
+			delete(c.progress, old.ID)
+			delete(c.outbox, old.ID)
+		}
 		return
 	}
 	if in.ChildID != "" && (old == nil || old.ChildID != in.ChildID || old.Generation != in.Generation || old.Desired != in.Desired) {
@@ -188,9 +220,9 @@ func (c *Core) noticeChange(old, in *Instance) {
 			continue
 		}
 		if id != in.ChildID || !in.wanted() {
-			delete(l.unacked, in.ID)
+			l.promised(in.ID, nil)
 		} else if old == nil || old.Generation != in.Generation {
-			l.unacked[in.ID] = in
+			l.promised(in.ID, in)
 		}
 	}
 	if in.ParentGeneration != 0 && (old == nil || old.Seq != in.Seq || old.Restarts != in.Restarts || len(old.Endpoints) != len(in.Endpoints)) {

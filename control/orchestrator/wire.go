@@ -14,7 +14,10 @@ import (
 // What follows translates between records and messages, and nothing else.
 
 func changeFromProto(ch *pb.Change) Change {
-	out := Change{State: job.State(ch.GetState()), Reason: ch.GetReason(), Rejections: rejectionsFromProto(ch.GetRejections())}
+	out := Change{
+		State: job.State(ch.GetState()), Reason: shorten(ch.GetReason()),
+		Rejections: limitRejections(rejectionsFromProto(ch.GetRejections())),
+	}
 	if ch.GetTime().IsValid() {
 		out.Time = ch.GetTime().AsTime()
 	}
