@@ -3,7 +3,6 @@ package workload
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/edgeio/edgeio/drivers"
 )
@@ -67,34 +66,4 @@ func (s *Supervisor) workload(ctx context.Context, id string, wait bool) (driver
 			return nil, drivers.Handle{}, context.Cause(ctx)
 		}
 	}
-}
-
-// Usage sums up what the running workloads use, per instance, where their
-// runtime tells.
-func (s *Supervisor) Usage(ctx context.Context) map[string]drivers.Stats {
-	type target struct {
-		reader drivers.StatsReader
-		handle drivers.Handle
-	}
-	targets := map[string]target{}
-	s.mu.Lock()
-	for id, a := range s.actors {
-		r := s.runtimes[a.in.Job.Runtime]
-		if r == nil || a.in.Phase != PhaseRun || a.in.Handle == nil {
-			continue
-		}
-		if sr, ok := r.driver.(drivers.StatsReader); ok {
-			targets[id] = target{sr, *a.in.Handle}
-		}
-	}
-	s.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	out := map[string]drivers.Stats{}
-	for id, t := range targets {
-		if st, err := t.reader.Stats(ctx, t.handle); err == nil {
-			out[id] = st
-		}
-	}
-	return out
 }
