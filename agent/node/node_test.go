@@ -18,6 +18,7 @@ import (
 	"github.com/edgeio/edgeio/drivers"
 	"github.com/edgeio/edgeio/drivers/fake"
 	edgeiov1 "github.com/edgeio/edgeio/proto/edgeio/v1"
+	"github.com/edgeio/edgeio/proto/identity"
 	"github.com/edgeio/edgeio/proto/job"
 	"github.com/edgeio/edgeio/proto/link"
 )
@@ -278,5 +279,27 @@ func TestRebootWhileCutOff(t *testing.T) {
 			t.Fatalf("not started again: %+v", all)
 		}
 		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func TestCertificateIsRenewedWhenDue(t *testing.T) {
+	p := uplinktest.New(t)
+	a := newAgent(t, p, fake.NewHost(nil))
+	id, err := node.OpenIdentity(a.cfg.StateDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Issue(id, a.cfg.Name, time.Now().Add(-identity.LeafLifetime*7/10))
+	old := id.Leaf().NotAfter
+	a.start()
+	p.Until("renewed", func() bool { return p.Renewed > 0 })
+	for deadline := time.Now().Add(15 * time.Second); !id.Leaf().NotAfter.After(old); {
+		if time.Now().After(deadline) {
+			t.Fatal("the new certificate is not kept")
+		}
+		time.Sleep(5 * time.Millisecond)
+		if id, err = node.OpenIdentity(a.cfg.StateDir); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

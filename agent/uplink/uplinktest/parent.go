@@ -38,6 +38,7 @@ type Parent struct {
 	Registered *edgeiov1.RegisterRequest           // of the newest session
 	Last       map[string]*edgeiov1.InstanceStatus // by instance
 	Usage      int                                 // samples received
+	Renewed    int                                 // certificates
 	Left       string                              // reason given
 	Refuse     error                               // answer to status reports, if not nil
 
@@ -119,16 +120,34 @@ func (e enrolment) Enrol(_ context.Context, req *edgeiov1.EnrolRequest) (*edgeio
 	if !known {
 		return nil, link.Error(link.Denied, "the token is not known here")
 	}
-	csr, err := identity.ParseCSR(req.GetCsr())
+	chain, err := e.p.sign(req.GetCsr(), req.GetName())
+	return &edgeiov1.EnrolResponse{Chain: chain}, err
+}
+
+func (p *Parent) sign(der []byte, name string) ([][]byte, error) {
+	csr, err := identity.ParseCSR(der)
 	if err != nil {
 		return nil, err
 	}
-	template, err := identity.LeafTemplate(identity.Node, req.GetName(), csr.PublicKey, time.Now(), nil, nil)
+	template, err := identity.LeafTemplate(identity.Node, name, csr.PublicKey, time.Now(), nil, nil)
 	if err != nil {
 		return nil, err
 	}
-	leaf := e.p.authority.Sign(e.p.t, template, csr.PublicKey)
-	return &edgeiov1.EnrolResponse{Chain: [][]byte{leaf.Raw, e.p.authority.Certificate.Raw}}, nil
+	leaf := p.authority.Sign(p.t, template, csr.PublicKey)
+	return [][]byte{leaf.Raw, p.authority.Certificate.Raw}, nil
+}
+
+// Renew implements edgeiov1.DRPCParentServer.
+func (p *Parent) Renew(ctx context.Context, req *edgeiov1.RenewRequest) (*edgeiov1.RenewResponse, error) {
+	chain, err := p.sign(req.GetCsr(), link.PeerFromContext(ctx).Name)
+	p.Update(func() { p.Renewed++ })
+	return &edgeiov1.RenewResponse{Chain: chain}, err
+}
+
+// Issue gives a node a certificate that begins at a time.
+func (p *Parent) Issue(node *identity.Store, name string, at time.Time) {
+	p.t.Helper()
+	p.authority.Issue(p.t, node, identity.Node, name, at)
 }
 
 // Token returns a join token that is good.
