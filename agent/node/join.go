@@ -12,6 +12,7 @@ import (
 
 	"github.com/edgeio/edgeio/agent/config"
 	"github.com/edgeio/edgeio/agent/uplink"
+	"github.com/edgeio/edgeio/proto/enrol"
 	"github.com/edgeio/edgeio/proto/identity"
 )
 
@@ -24,10 +25,6 @@ var ErrJoined = errors.New("this node has joined a cluster already")
 // Join enrols the node at the parent at addr and notes the address. With force
 // it replaces an earlier enrolment.
 func Join(ctx context.Context, cfg config.Config, addr, token string, force bool, log *slog.Logger) (identity.Peer, error) {
-	t, err := identity.ParseToken(token)
-	if err != nil {
-		return identity.Peer{}, fmt.Errorf("join: %w", err)
-	}
 	id, err := OpenIdentity(cfg.StateDir)
 	if err != nil {
 		return identity.Peer{}, err
@@ -35,7 +32,9 @@ func Join(ctx context.Context, cfg config.Config, addr, token string, force bool
 	if id.Enrolled() && !force {
 		return id.Peer(), fmt.Errorf("%w, as %s; to replace that, add --force", ErrJoined, id.Peer())
 	}
-	peer, err := uplink.Enrol(ctx, addr, t, cfg.Name, id, log)
+	peer, err := enrol.Join(ctx, enrol.Request{
+		Store: id, Kind: identity.Node, Name: cfg.Name, Token: token, Addrs: []string{addr}, Logger: log,
+	})
 	if err != nil {
 		return identity.Peer{}, err
 	}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/edgeio/edgeio/agent/workload"
 	edgeiov1 "github.com/edgeio/edgeio/proto/edgeio/v1"
-	"github.com/edgeio/edgeio/proto/identity"
 	"github.com/edgeio/edgeio/proto/link"
 )
 
@@ -143,51 +142,6 @@ func (u *Uplink) sendUsage(ctx context.Context, s *link.Session, interval time.D
 			return context.Cause(ctx)
 		}
 	}
-}
-
-// renew gets a new certificate when half of the old one's life is over.
-func (u *Uplink) renew(ctx context.Context, parent edgeiov1.DRPCParentClient) error {
-	for {
-		leaf := u.cfg.Identity.Leaf()
-		if leaf == nil {
-			return link.Error(link.Denied, "renew the certificate: %w", identity.ErrNotEnrolled)
-		}
-		due := identity.RenewAt(leaf.NotBefore, leaf.NotAfter, u.jitter)
-		// Bounded, so that a clock that is set does not delay it for months.
-		if wait := time.Until(due); wait > 0 {
-			if !pause(ctx, min(wait, 12*time.Hour)) {
-				return context.Cause(ctx)
-			}
-			continue
-		}
-		if err := u.renewNow(ctx, parent); err != nil {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			u.log.Warn("certificate not renewed; trying again", "error", err, "expires", leaf.NotAfter)
-			if !pause(ctx, jittered(10*time.Minute)) {
-				return context.Cause(ctx)
-			}
-		}
-	}
-}
-
-func (u *Uplink) renewNow(ctx context.Context, parent edgeiov1.DRPCParentClient) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	csr, err := u.cfg.Identity.CSR(u.cfg.Node.Name)
-	if err != nil {
-		return fmt.Errorf("renew the certificate: %w", err)
-	}
-	resp, err := parent.Renew(ctx, &edgeiov1.RenewRequest{Csr: csr})
-	if err != nil {
-		return fmt.Errorf("renew the certificate: %w", err)
-	}
-	if err := u.cfg.Identity.Renew(resp.GetChain(), nil); err != nil {
-		return fmt.Errorf("renew the certificate: %w", err)
-	}
-	u.log.Info("certificate renewed", "expires", u.cfg.Identity.Leaf().NotAfter)
-	return nil
 }
 
 // jittered returns d, give or take a tenth.

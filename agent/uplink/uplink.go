@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"github.com/edgeio/edgeio/agent/workload"
 	"github.com/edgeio/edgeio/drivers"
 	edgeiov1 "github.com/edgeio/edgeio/proto/edgeio/v1"
+	"github.com/edgeio/edgeio/proto/enrol"
 	"github.com/edgeio/edgeio/proto/identity"
 	"github.com/edgeio/edgeio/proto/job"
 	"github.com/edgeio/edgeio/proto/link"
@@ -85,7 +85,6 @@ type Uplink struct {
 	link    link.Uplink
 	offers  atomic.Uint64 // sequence of offers
 	samples atomic.Uint64
-	jitter  float64 // of renewals, drawn once
 	parent  atomic.Pointer[link.Session]
 }
 
@@ -96,7 +95,7 @@ const callTimeout = 30 * time.Second
 func New(cfg Config) *Uplink {
 	cfg.Link.TLS = cfg.Identity.ClientTLS(identity.TLSOptions{})
 	cfg.Link.Logger = cfg.Log
-	u := &Uplink{cfg: cfg, log: cfg.Log, jitter: rand.Float64()}
+	u := &Uplink{cfg: cfg, log: cfg.Log}
 	u.link = link.Uplink{Addrs: cfg.Parents, Config: cfg.Link, Logger: cfg.Log, Backoff: cfg.Backoff}
 	return u
 }
@@ -151,7 +150,7 @@ func (u *Uplink) session(ctx context.Context, s *link.Session) error {
 		g.Go(func() error { return u.report(ctx, parent) })
 		g.Go(func() error { return u.reportOffers(ctx, parent) })
 		g.Go(func() error { return u.sendUsage(ctx, s, interval) })
-		g.Go(func() error { return u.renew(ctx, parent) })
+		g.Go(func() error { enrol.KeepFresh(ctx, u.cfg.Identity, s, u.log); return nil })
 		<-ctx.Done()
 		return context.Cause(ctx)
 	})

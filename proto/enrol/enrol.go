@@ -63,7 +63,12 @@ func Join(ctx context.Context, r Request) (identity.Peer, error) {
 	return identity.Peer{}, errors.Join(failed...)
 }
 
+// callTimeout bounds each call; the parent answers from its store.
+const callTimeout = 30 * time.Second
+
 func call(ctx context.Context, addr string, token identity.Token, r Request, req *pb.EnrolRequest) (*pb.EnrolResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	sess, err := link.Dial(ctx, addr, link.Config{
 		TLS:    identity.EnrolTLS(token.Pin(), identity.TLSOptions{Clock: r.Clock}),
 		Logger: r.Logger,
@@ -101,6 +106,8 @@ func KeepFresh(ctx context.Context, store *identity.Store, sess *link.Session, l
 }
 
 func renew(ctx context.Context, store *identity.Store, client pb.DRPCParentClient) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	peer := store.Peer()
 	csr, err := store.CSR(peer.Name)
 	if err != nil {
