@@ -31,7 +31,7 @@ job_name: %s
 image: %s
 image_runtime: docker
 command: [%q, %q, %q]
-requirements: {cpu: 0.01, memory: 16}
+requirements: {memory: 16}
 `, name, image, containerCommand[0], containerCommand[1], containerCommand[2])
 }
 
@@ -68,7 +68,7 @@ func (d *bare) start(ctx context.Context, name string) (string, error) {
 		},
 		HostConfig: &container.HostConfig{
 			LogConfig: container.LogConfig{Type: "local"},
-			Resources: container.Resources{CPUPeriod: 100_000, CPUQuota: 1000, Memory: 16_000_000, MemorySwap: 16_000_000},
+			Resources: container.Resources{Memory: 16_000_000, MemorySwap: 16_000_000},
 		},
 	})
 	if err != nil {

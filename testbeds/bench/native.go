@@ -25,7 +25,8 @@ const (
 	adoptionTargetMS = 500
 )
 
-// nativeFile is a job that does nothing, with limits as real jobs have them.
+// nativeFile is a job that does nothing, with a limit as real jobs have them. A
+// small limit of CPU would be what is measured.
 func nativeFile(name string) (string, error) {
 	sleep, err := exec.LookPath("sleep")
 	if err != nil {
@@ -36,7 +37,7 @@ job_name: %s
 image: %s
 image_runtime: native
 args: ["3600"]
-requirements: {cpu: 0.01, memory: 16}
+requirements: {memory: 16}
 `, name, sleep), nil
 }
 
