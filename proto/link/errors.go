@@ -101,7 +101,12 @@ func (s *Session) fromWire(ctx context.Context, rpc string, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("call %s: %w", rpc, context.Cause(ctx))
 	}
-	if end := s.Err(); end != nil {
+	end := s.Err()
+	var closed *quic.ApplicationError
+	if end == nil && errors.As(err, &closed) {
+		end = sessionError(closed) // the stream may notice before the session does
+	}
+	if end != nil {
 		return Error(ClassOf(end), "call %s: %w", rpc, end)
 	}
 	var ce *classError
