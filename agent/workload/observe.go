@@ -9,11 +9,15 @@ import (
 
 // Logs passes the output of an instance on, also of one that has ended. With
 // Follow it waits for an instance that has no workload yet, and returns nil
-// once the instance is removed. ErrNotFound if the node does not have it.
+// once the instance has ended for good or is removed. ErrNotFound if the node
+// does not have it.
 func (s *Supervisor) Logs(ctx context.Context, id string, o drivers.LogOptions, sink func(drivers.LogEntry) error) error {
 	d, h, err := s.workload(ctx, id, o.Follow)
 	if err != nil || d == nil {
 		return err
+	}
+	if o.Follow {
+		return s.follow(ctx, id, d, h, o, sink)
 	}
 	return d.Logs(ctx, h, o, sink)
 }
@@ -45,10 +49,7 @@ func (s *Supervisor) workload(ctx context.Context, id string, wait bool) (driver
 			return nil, drivers.Handle{}, err
 		}
 		in, r := a.in, s.runtimes[a.in.Job.Runtime]
-		if a.changed == nil {
-			a.changed = make(chan struct{})
-		}
-		changed := a.changed
+		changed := a.next()
 		s.mu.Unlock()
 
 		if in.Handle != nil {
@@ -66,4 +67,13 @@ func (s *Supervisor) workload(ctx context.Context, id string, wait bool) (driver
 			return nil, drivers.Handle{}, context.Cause(ctx)
 		}
 	}
+}
+
+// next is closed at the instance's next step. The caller holds the supervisor's
+// lock.
+func (a *actor) next() <-chan struct{} {
+	if a.changed == nil {
+		a.changed = make(chan struct{})
+	}
+	return a.changed
 }
