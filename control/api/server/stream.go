@@ -7,21 +7,23 @@ import (
 	"time"
 )
 
-// flushDelay is how long output may wait for more, so that a long log does not
-// cost a packet per line.
+// flushDelay is the shortest time between two flushes, so that a long log does
+// not cost a packet per line.
 const flushDelay = 5 * time.Millisecond
 
 // stream is an answer that is written bit by bit, perhaps by several
-// goroutines, and flushed shortly after each. A reader that takes nothing for
-// writeTimeout makes write fail.
+// goroutines. What comes after a pause is flushed at once, what comes soon
+// after that a little later. A reader that takes nothing for writeTimeout
+// makes write fail.
 type stream struct {
-	mu     sync.Mutex
-	w      http.ResponseWriter
-	rc     *http.ResponseController
-	timer  *time.Timer
-	dirty  bool
-	closed bool
-	err    error
+	mu      sync.Mutex
+	w       http.ResponseWriter
+	rc      *http.ResponseController
+	timer   *time.Timer
+	flushed time.Time
+	dirty   bool
+	closed  bool
+	err     error
 }
 
 func newStream(w http.ResponseWriter) *stream {
@@ -38,9 +40,14 @@ func (s *stream) write(b []byte) error {
 		return s.err
 	}
 	s.extend()
-	if _, s.err = s.w.Write(b); s.err == nil && !s.dirty {
-		s.dirty = true
-		s.timer.Reset(flushDelay)
+	if _, s.err = s.w.Write(b); s.err != nil || s.dirty {
+		return s.err
+	}
+	s.dirty = true
+	if wait := flushDelay - time.Since(s.flushed); wait > 0 {
+		s.timer.Reset(wait)
+	} else {
+		s.flushNow()
 	}
 	return s.err
 }
@@ -54,7 +61,12 @@ func (s *stream) flush() {
 	if s.closed || !s.dirty {
 		return
 	}
-	s.dirty = false
+	s.flushNow()
+}
+
+// flushNow is called with mu held.
+func (s *stream) flushNow() {
+	s.dirty, s.flushed = false, time.Now()
 	s.extend()
 	if err := s.rc.Flush(); err != nil && s.err == nil {
 		s.err = err
