@@ -238,6 +238,7 @@ func (c *Core) Run(ctx context.Context) error {
 	for id := range c.byChild {
 		c.noteAway(id)
 	}
+	c.later(func(tx *txn) error { return tx.placeRequested() })
 	sweep := time.NewTicker(sweepInterval)
 	defer sweep.Stop()
 	for {

@@ -56,6 +56,13 @@ func isNews(in *Instance, childID string, st *pb.InstanceStatus) bool {
 // merge takes over one status.
 func (tx *txn) merge(in *Instance, st *pb.InstanceStatus) error {
 	next := *in
+	if in.State.Ended() && in.ChildIncarnation != 0 && in.ChildIncarnation != st.GetIncarnation() {
+		// The child has lost its memory and begins anew what came to its end
+		// long ago: it is told to let go of it.
+		next.ChildID = ""
+		tx.setInstance(&next)
+		return nil
+	}
 	if next.ChildIncarnation != st.GetIncarnation() {
 		next.ChildIncarnation, next.ChildSeq = st.GetIncarnation(), 0
 	}

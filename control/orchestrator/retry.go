@@ -27,6 +27,19 @@ func (c *Core) retryAt(childID string, newOffer bool) {
 	c.later(func(tx *txn) error { return tx.retryUnplaced() })
 }
 
+// placeRequested gives a verdict to those that an earlier process has stored
+// without one.
+func (tx *txn) placeRequested() error {
+	for _, id := range keys(tx.c.unplaced) {
+		if in := tx.c.instances.get(id); in != nil && in.unplaced() && in.State == job.Requested {
+			if err := tx.place(in); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // maxRefreshed is how many instances may wait for a place while their reasons
 // are kept up to date with each offer. Beyond, that would be the main thing
 // that an orchestrator does.
@@ -57,6 +70,8 @@ func (tx *txn) retryUnplaced() error {
 		switch {
 		case chosen != nil:
 			err = tx.assign(in, chosen)
+		case in.State == job.Requested:
+			err = tx.place(in) // it has no verdict yet, or the process ended before that
 		case in.State == job.NotDeployable && len(ids) <= maxRefreshed:
 			err = tx.giveUp(in, replaceRejections(in.Rejections, tx.withNested(in, rejected)))
 		}
