@@ -6,9 +6,11 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
+	"storj.io/drpc"
 	"storj.io/drpc/drpcmux"
 
 	edgeiov1 "github.com/edgeio/edgeio/proto/edgeio/v1"
@@ -228,6 +230,31 @@ func TestErrorsKeepTheirClass(t *testing.T) {
 	if !errors.Is(err, link.Unsupported) {
 		t.Errorf("unknown service: %v", err)
 	}
+}
+
+// hasty answers with an error before it has read the request.
+type hasty struct{}
+
+func (hasty) HandleRPC(drpc.Stream, string) error { return link.Error(link.Denied, "not you") }
+
+// The answer counts also where the peer does not want the rest of the request,
+// and the caller is still writing that.
+func TestErrorBeforeTheWholeRequest(t *testing.T) {
+	tr := newTree(t, nil)
+	parent, up := tr.session(t)
+	ctx := timeout(t)
+	served := make(chan error, 1)
+	go func() { served <- up.Serve(ctx, hasty{}) }()
+	for range 20 {
+		for _, size := range []int{0, 3 << 20} {
+			_, err := explain(ctx, parent, strings.Repeat("x", size))
+			if !errors.Is(err, link.Denied) || err.Error() != "not you" {
+				t.Fatalf("request of %d bytes: got %v", size, err)
+			}
+		}
+	}
+	parent.Close(link.CodeShutdown, "done")
+	<-served
 }
 
 func TestStreams(t *testing.T) {

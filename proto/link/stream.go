@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/quic-go/quic-go"
@@ -54,10 +55,18 @@ func (t *transport) delivered() {
 	t.session.buffered.Add(-n)
 }
 
+// Write succeeds also when the peer has ended the call and reads no more: why
+// it did is in its answer, which a failed write would keep the caller from
+// reading.
 func (t *transport) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.Stream.Write(p)
+	n, err := t.Stream.Write(p)
+	var stopped *quic.StreamError
+	if errors.As(err, &stopped) && stopped.Remote && stopped.ErrorCode == streamClosed {
+		return len(p), nil
+	}
+	return n, err
 }
 
 // Close ends both directions: regularly, so that what was written arrives, or
