@@ -17,9 +17,19 @@ const maxNodeNames = 512
 // Offer is what this orchestrator can take, aggregated over its connected
 // children, less all that is reserved.
 func (c *Core) Offer() *pb.Offer {
+	out, fits := c.collectOffers()
+	out.Fits = fitsToProto(scheduler.Aggregate(fits))
+	slices.Sort(out.NodeNames)
+	out.NodeNames = slices.Compact(out.NodeNames)
+	if len(out.NodeNames) > maxNodeNames {
+		out.NodeNames, out.NodeNamesTruncated = out.NodeNames[:maxNodeNames], true
+	}
+	return out
+}
+
+func (c *Core) collectOffers() (*pb.Offer, []scheduler.Fit) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// Two calls at a time see the same state, so their order does not matter.
 	out := &pb.Offer{Sequence: c.offerSequence.Add(1), Capacity: &pb.Resources{}, Free: &pb.Resources{}}
 	var fits []scheduler.Fit
 	for id, l := range c.live {
@@ -44,13 +54,7 @@ func (c *Core) Offer() *pb.Offer {
 			out.NodeNames = append(out.NodeNames, ch.Name, ch.ID)
 		}
 	}
-	out.Fits = fitsToProto(scheduler.Aggregate(fits))
-	slices.Sort(out.NodeNames)
-	out.NodeNames = slices.Compact(out.NodeNames)
-	if len(out.NodeNames) > maxNodeNames {
-		out.NodeNames, out.NodeNamesTruncated = out.NodeNames[:maxNodeNames], true
-	}
-	return out
+	return out, fits
 }
 
 // OfferChanged has a value when Offer may have another answer than before.

@@ -66,10 +66,20 @@ func rejectByNodeName(j *job.Job, c *Candidate) string {
 
 func rejectByRefusal(_ *job.Job, c *Candidate) string { return c.Refusal }
 
+// takes reports whether a job with these needs fits here.
+func (f *Fit) takes(j *job.Job, needs Resources) bool {
+	return f.Free.Covers(needs) && (j.Arch == "" || f.Arch == j.Arch) && slices.Contains(f.Runtimes, j.Runtime)
+}
+
 // rejectByFit looks for a place with the runtime, the architecture and the
 // room, and names the first of these that no place has.
 func rejectByFit(j *job.Job, c *Candidate) string {
-	fits := c.Fits
+	fits, needs := c.Fits, Needs(j)
+	for i := range fits {
+		if fits[i].takes(j, needs) {
+			return ""
+		}
+	}
 	if len(fits) == 0 {
 		return "has no node that is ready"
 	}
@@ -80,12 +90,6 @@ func rejectByFit(j *job.Job, c *Candidate) string {
 	withArch := keep(withRuntime, func(f Fit) bool { return j.Arch == "" || f.Arch == j.Arch })
 	if len(withArch) == 0 {
 		return fmt.Sprintf("has no %s machine with runtime %q", j.Arch, j.Runtime)
-	}
-	needs := Needs(j)
-	for _, f := range withArch {
-		if f.Free.Covers(needs) {
-			return ""
-		}
 	}
 	return tooSmall(needs, withArch)
 }

@@ -2,7 +2,7 @@ package scheduler
 
 import (
 	"cmp"
-	"maps"
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -19,11 +19,8 @@ const MaxFits = 64
 func Reserve(fits []Fit, j *job.Job) []Fit {
 	needs := Needs(j)
 	best := -1
-	for i, f := range fits {
-		if !slices.Contains(f.Runtimes, j.Runtime) || j.Arch != "" && f.Arch != j.Arch || !f.Free.Covers(needs) {
-			continue
-		}
-		if best < 0 || smaller(f.Free, fits[best].Free) {
+	for i := range fits {
+		if fits[i].takes(j, needs) && (best < 0 || smaller(fits[i].Free, fits[best].Free)) {
 			best = i
 		}
 	}
@@ -41,47 +38,89 @@ func Reserve(fits []Fit, j *job.Job) []Fit {
 	return out
 }
 
-// Aggregate reduces the fits of many nodes to the places that matter to a
-// parent: per kind of node (its runtimes and architecture) those that no other
-// place of that kind exceeds in cpu, memory and disk at once. Whatever fits
-// somewhere below fits one of these, as long as they are not more than
-// MaxFits; then the smallest are left out, so that an aggregate promises too
-// little, never too much.
+// Aggregate reduces the fits of many nodes to at most MaxFits, and promises too
+// little rather than too much. Alike places become one. If that is not enough,
+// those are kept as they are that no other place of their kind (its runtimes
+// and architecture) exceeds in cpu, memory and disk at once, so that whatever
+// fits somewhere below fits one of them; of the others, amounts are rounded
+// down to be alike, and the smallest are left out.
 func Aggregate(fits []Fit) []Fit {
-	kinds := map[string][]Fit{}
-	for _, f := range fits {
-		k := f.Arch + "\x00" + strings.Join(f.Runtimes, "\x00")
-		kinds[k] = append(kinds[k], f)
+	all := alike(fits)
+	if len(all) <= MaxFits {
+		return all
 	}
+	out, rest := frontier(all)
+	for i := range rest {
+		rest[i].Free = rest[i].Free.roundDown()
+	}
+	out = append(out, alike(rest)...)
+	return out[:min(len(out), MaxFits)]
+}
+
+// alike makes one fit of those that differ in nothing but their count, the
+// largest first.
+func alike(fits []Fit) []Fit {
+	type place struct {
+		kind string
+		free Resources
+	}
+	seen := make(map[place]int, len(fits))
+	names := kindNames{}
 	var out []Fit
-	for _, k := range slices.Sorted(maps.Keys(kinds)) {
-		out = append(out, frontier(kinds[k])...)
+	for _, f := range fits {
+		p := place{names.of(f), f.Free}
+		if i, ok := seen[p]; ok {
+			out[i].Count += f.Count
+			continue
+		}
+		seen[p] = len(out)
+		out = append(out, f)
 	}
-	if len(out) > MaxFits {
-		slices.SortStableFunc(out, byRoomDescending)
-		out = out[:MaxFits]
-	}
+	slices.SortStableFunc(out, byRoomDescending)
 	return out
 }
 
-// frontier returns the fits that no other one covers, the largest first.
-func frontier(fits []Fit) []Fit {
-	slices.SortStableFunc(fits, byRoomDescending)
-	var out []Fit
-next:
+// kindNames name kinds of nodes: their runtimes and architecture. Neighbours
+// are mostly of one kind, so the last name is kept.
+type kindNames struct {
+	last Fit
+	name string
+}
+
+func (k *kindNames) of(f Fit) string {
+	if k.name == "" || f.Arch != k.last.Arch || !slices.Equal(f.Runtimes, k.last.Runtimes) {
+		k.last, k.name = f, f.Arch+"\x00"+strings.Join(f.Runtimes, "\x00")
+	}
+	return k.name
+}
+
+// frontier splits fits, the largest first, into those that no other one of
+// their kind covers, and the rest.
+func frontier(fits []Fit) (out, rest []Fit) {
+	names := kindNames{}
+	tops := map[string][]Resources{}
 	for _, f := range fits {
-		for i := range out {
-			if out[i].Free == f.Free {
-				out[i].Count += f.Count
-				continue next
-			}
-			if out[i].Free.Covers(f.Free) {
-				continue next
-			}
+		kind := names.of(f)
+		if slices.ContainsFunc(tops[kind], func(top Resources) bool { return top.Covers(f.Free) }) {
+			rest = append(rest, f)
+			continue
 		}
+		tops[kind] = append(tops[kind], f.Free)
 		out = append(out, f)
 	}
-	return out
+	return out, rest
+}
+
+// roundDown keeps the first two binary digits of each amount.
+func (r Resources) roundDown() Resources {
+	round := func(n int64) int64 {
+		if n <= 0 {
+			return n
+		}
+		drop := max(bits.Len64(uint64(n))-2, 0)
+		return n >> drop << drop
+	}
+	return Resources{round(r.CPUMillis), round(r.MemoryBytes), round(r.DiskBytes)}
 }
 
 func byRoomDescending(a, b Fit) int {
