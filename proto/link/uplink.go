@@ -110,7 +110,7 @@ func (u *Uplink) lost(log *slog.Logger, o outcome, wait time.Duration, err error
 
 func (u *Uplink) attempt(ctx context.Context, log *slog.Logger, first int, onSession func(context.Context, *Session) error) (outcome, error) {
 	u.update(func(st *UplinkState) { st.Retry = time.Time{} })
-	s, addr, err := u.dial(ctx, first)
+	s, addr, unreached, err := u.dial(ctx, first)
 	if err != nil {
 		return outcome{final: allDenied(err)}, err
 	}
@@ -118,6 +118,9 @@ func (u *Uplink) attempt(ctx context.Context, log *slog.Logger, first int, onSes
 	u.update(func(st *UplinkState) {
 		*st = UplinkState{Connected: true, Since: start, Address: addr, Parent: s.Peer()}
 	})
+	if len(unreached) > 0 {
+		log.Warn("some addresses do not lead to a parent", "error", unreached)
+	}
 	log.Info("linked to parent", "address", addr, "parent", s.Peer().ID)
 	err = u.use(ctx, s, onSession)
 	if err == nil {
@@ -166,23 +169,22 @@ func allDenied(err error) bool {
 	return true
 }
 
-// dial tries all addresses in turn.
-func (u *Uplink) dial(ctx context.Context, first int) (*Session, string, error) {
+// dial tries all addresses in turn; failed says why those before were not it.
+func (u *Uplink) dial(ctx context.Context, first int) (s *Session, addr string, failed dialErrors, err error) {
 	addrs := u.Addrs()
-	var failed dialErrors
 	for i := range addrs {
 		addr := addrs[(first+i)%len(addrs)]
 		u.update(func(st *UplinkState) { st.Address = addr })
 		s, err := Dial(ctx, addr, u.Config)
 		if err == nil {
-			return s, addr, nil
+			return s, addr, failed, nil
 		}
 		failed = append(failed, err)
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	return nil, "", failed
+	return nil, "", nil, failed
 }
 
 // sleep reports whether d passed before ctx ended.
