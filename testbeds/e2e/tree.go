@@ -57,6 +57,11 @@ func Plant(t testing.TB, programs Programs) *Tree {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Jobs run as a user who may do little; they leave what the tests look for
+	// in "jobs".
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(filepath.Join(dir, "jobs"), 0), os.Chmod(filepath.Join(dir, "jobs"), 0o777)); err != nil {
+		t.Fatal(err)
+	}
 	tr := &Tree{Dir: dir, t: t, programs: programs}
 	t.Cleanup(tr.fell)
 	api, link := FreePort(t, "tcp"), FreePort(t, "udp")
