@@ -270,6 +270,9 @@ func (c *Core) askClusters(ctx context.Context, spec []byte, rejections []Reject
 				return
 			}
 			rejections[i].Nested = rejectionsFromProto(answer.GetRejections())
+			if rejections[i].Reason != "" {
+				return // it is not given the job, whatever its nodes would say
+			}
 			mu.Lock()
 			accepting = append(accepting, answer.GetAccepting()...)
 			mu.Unlock()
