@@ -86,7 +86,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	return g.Wait()
 }
 
-// join enrols once; it tries again while the root cannot be reached.
+// join enrols once. While the root cannot be reached it tries again: machines
+// of one site often start together.
 func join(ctx context.Context, cfg Config, id *identity.Store, log *slog.Logger) error {
 	if id.Enrolled() {
 		return nil
@@ -94,12 +95,22 @@ func join(ctx context.Context, cfg Config, id *identity.Store, log *slog.Logger)
 	if cfg.Token == "" {
 		return fmt.Errorf("this cluster has not joined a root yet: give it a join token (made by: edgectl token create --join cluster)")
 	}
-	peer, err := enrol.Join(ctx, enrol.Request{
-		Store: id, Kind: identity.Cluster, Name: cfg.Name, Token: cfg.Token, Addrs: cfg.Parents, Logger: log,
-	})
-	if err != nil {
-		return err
+	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
+		peer, err := enrol.Join(ctx, enrol.Request{
+			Store: id, Kind: identity.Cluster, Name: cfg.Name, Token: cfg.Token, Addrs: cfg.Parents, Logger: log,
+		})
+		if err == nil {
+			log.Info("joined", "id", peer.ID, "name", peer.Name)
+			return nil
+		}
+		if link.ClassOf(err) != link.Unavailable || ctx.Err() != nil {
+			return err
+		}
+		log.Warn("join the root", "err", err, "retry", wait)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(wait):
+		}
 	}
-	log.Info("joined", "id", peer.ID, "name", peer.Name)
-	return nil
 }

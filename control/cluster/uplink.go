@@ -51,7 +51,9 @@ func (u *uplink) serve(ctx context.Context, sess *link.Session) error {
 	g.Go(func() error { return sess.Serve(ctx, mux) })
 	g.Go(func() error {
 		client := pb.NewDRPCParentClient(sess.Conn())
-		_, err := client.Register(ctx, &pb.RegisterRequest{
+		callCtx, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		_, err := client.Register(callCtx, &pb.RegisterRequest{
 			Name: u.cfg.Name, Location: u.cfg.Location, Labels: u.cfg.Labels, Version: u.cfg.Version, Offer: u.core.Offer(),
 		})
 		if err != nil {
@@ -67,6 +69,10 @@ func (u *uplink) serve(ctx context.Context, sess *link.Session) error {
 	})
 	return g.Wait()
 }
+
+// callTimeout bounds a call to the root. One that takes longer ends the
+// session; the next one begins with telling all.
+const callTimeout = 30 * time.Second
 
 // maxStatuses bounds the statuses of one report.
 const maxStatuses = 500
@@ -85,7 +91,10 @@ func (u *uplink) sendStatuses(ctx context.Context, client pb.DRPCParentClient) e
 			if len(statuses) == 0 {
 				break
 			}
-			if _, err := client.ReportStatus(ctx, &pb.ReportStatusRequest{Statuses: statuses}); err != nil {
+			callCtx, cancel := context.WithTimeout(ctx, callTimeout)
+			_, err := client.ReportStatus(callCtx, &pb.ReportStatusRequest{Statuses: statuses})
+			cancel()
+			if err != nil {
 				u.core.OutboxFailed(statuses)
 				return err
 			}
@@ -112,7 +121,10 @@ func (u *uplink) sendOffers(ctx context.Context, client pb.DRPCParentClient) err
 			return ctx.Err()
 		case <-u.core.OfferChanged():
 		}
-		if _, err := client.UpdateOffer(ctx, &pb.UpdateOfferRequest{Offer: u.core.Offer()}); err != nil {
+		callCtx, cancel := context.WithTimeout(ctx, callTimeout)
+		_, err := client.UpdateOffer(callCtx, &pb.UpdateOfferRequest{Offer: u.core.Offer()})
+		cancel()
+		if err != nil {
 			return err
 		}
 		pause.Reset(offerInterval)

@@ -41,12 +41,8 @@ func (s jobs) Job(ctx context.Context, ref string) (api.Job, error) {
 
 func (s jobs) List(_ context.Context, f server.JobFilter) ([]api.Job, error) {
 	out := []api.Job{}
-	names := s.childNames()
 	for _, j := range s.core.Jobs() {
-		v, err := s.summary(j, names)
-		if err != nil {
-			return nil, err
-		}
+		v := s.summary(j)
 		if (f.Name == "" || v.Name == f.Name) && (len(f.States) == 0 || slices.Contains(f.States, v.State)) {
 			out = append(out, v)
 		}
@@ -81,6 +77,9 @@ func (s jobs) Explain(ctx context.Context, j job.Job) (api.Explanation, error) {
 }
 
 func (s jobs) resolve(ref string) (*orchestrator.Job, error) {
+	if j := s.core.Job(ref); j != nil {
+		return j, nil // without a look at all the others
+	}
 	return api.Resolve("job", ref, s.core.Jobs(),
 		func(j *orchestrator.Job) (string, string) { return j.ID, j.Name },
 		func(j *orchestrator.Job) bool { return j.Desired == orchestrator.DesiredRunning })
@@ -88,10 +87,7 @@ func (s jobs) resolve(ref string) (*orchestrator.Job, error) {
 
 // view is a job with the history of its instances.
 func (s jobs) view(ctx context.Context, j *orchestrator.Job) (api.Job, error) {
-	v, err := s.summary(j, s.childNames())
-	if err != nil {
-		return v, err
-	}
+	v := s.summary(j)
 	events, err := s.core.History(ctx, j.ID)
 	if err != nil {
 		return v, err
@@ -107,29 +103,25 @@ func (s jobs) view(ctx context.Context, j *orchestrator.Job) (api.Job, error) {
 }
 
 // summary is a job without history.
-func (s jobs) summary(j *orchestrator.Job, names map[string]api.Ref) (api.Job, error) {
-	spec, err := job.Decode(j.Spec)
-	if err != nil {
-		return api.Job{}, err
-	}
+func (s jobs) summary(j *orchestrator.Job) api.Job {
 	v := api.Job{
 		ID: j.ID, Name: j.Name, Desired: api.Desired(j.Desired), Owner: j.Owner,
-		CreatedAt: j.CreatedAt, UpdatedAt: j.CreatedAt, Spec: *spec, Instances: []api.Instance{},
+		CreatedAt: j.CreatedAt, UpdatedAt: j.CreatedAt, Spec: *j.Job(), Instances: []api.Instance{},
 	}
 	for _, in := range s.core.InstancesOf(j.ID) {
-		v.Instances = append(v.Instances, s.instanceView(in, names))
+		v.Instances = append(v.Instances, s.instanceView(in))
 		if in.Since.After(v.UpdatedAt) {
 			v.UpdatedAt = in.Since
 		}
 	}
 	v.State = api.RollUp(v.Desired, v.Instances)
-	return v, nil
+	return v
 }
 
-func (s jobs) instanceView(in *orchestrator.Instance, names map[string]api.Ref) api.Instance {
+func (s jobs) instanceView(in *orchestrator.Instance) api.Instance {
 	v := api.Instance{
 		ID: in.ID, Index: int(in.Index), State: in.State, Reason: in.Reason, Since: in.Since, Generation: in.Generation,
-		Restarts: int(in.Restarts), Cluster: names[in.ChildID], Node: api.Ref{ID: in.NodeID, Name: in.NodeName},
+		Restarts: int(in.Restarts), Cluster: s.clusterRef(in.ChildID), Node: api.Ref{ID: in.NodeID, Name: in.NodeName},
 		Rejections: rejectionViews(in.Rejections), History: []api.Change{},
 	}
 	for _, e := range in.Endpoints {
@@ -146,16 +138,13 @@ func (s jobs) instanceView(in *orchestrator.Instance, names map[string]api.Ref) 
 	return v
 }
 
-// childNames maps the ids of clusters to how they are shown. Nodes that are
-// attached to the root are in no cluster.
-func (s jobs) childNames() map[string]api.Ref {
-	names := map[string]api.Ref{}
-	for _, ch := range s.core.Children() {
-		if ch.Kind == kindCluster {
-			names[ch.ID] = api.Ref{ID: ch.ID, Name: ch.Name}
-		}
+// clusterRef is how a cluster is shown. Nodes that are attached to the root are
+// in no cluster.
+func (s jobs) clusterRef(childID string) api.Ref {
+	if ch := s.core.Child(childID); ch != nil && ch.Kind == kindCluster {
+		return api.Ref{ID: ch.ID, Name: ch.Name}
 	}
-	return names
+	return api.Ref{}
 }
 
 func rejectionViews(in []orchestrator.Rejection) []api.Rejection {

@@ -55,8 +55,13 @@ func (t tokens) redeem(ctx context.Context, token string, kind identity.Kind, su
 		}
 		return put(tx, joinPrefix+record.ID, record)
 	})
+	for _, denied := range []error{pki.ErrTokenUnknown, pki.ErrTokenRevoked, pki.ErrTokenExpired, pki.ErrTokenUsed, pki.ErrTokenKind} {
+		if errors.Is(err, denied) {
+			return link.Error(link.Denied, "join: %w", err)
+		}
+	}
 	if err != nil {
-		return link.Error(link.Denied, "join: %w", err)
+		return link.Error(link.Unavailable, "join: %w", err)
 	}
 	return nil
 }

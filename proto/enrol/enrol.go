@@ -80,28 +80,43 @@ func call(ctx context.Context, addr string, token identity.Token, r Request, req
 	return pb.NewDRPCEnrolmentClient(sess.Conn()).Enrol(ctx, req)
 }
 
-// retryRenewal is how long to wait after a renewal that failed. There is half
-// of the certificate's life left then.
-const retryRenewal = 10 * time.Minute
+// How long to wait after a renewal: after one that failed a part of the life
+// that is left, but not longer than the first; after any at least the second,
+// so that a clock that is wrong by days does not make it renew without end.
+const (
+	retryRenewal = 10 * time.Minute
+	leastPause   = time.Minute
+)
 
 // KeepFresh renews the certificate each time half of its life is over, over a
 // session to the parent, until the context ends.
 func KeepFresh(ctx context.Context, store *identity.Store, sess *link.Session, log *slog.Logger) {
 	client := pb.NewDRPCParentClient(sess.Conn())
 	jitter := rand.Float64()
+	var earliest time.Time
 	for {
 		leaf := store.Leaf()
-		if leaf == nil || !waitUntil(ctx, identity.RenewAt(leaf.NotBefore, leaf.NotAfter, jitter)) {
+		if leaf == nil {
 			return
 		}
+		due := identity.RenewAt(leaf.NotBefore, leaf.NotAfter, jitter)
+		if due.Before(earliest) {
+			due = earliest
+		}
+		if !waitUntil(ctx, due) {
+			return
+		}
+		pause := leastPause
 		if err := renew(ctx, store, client); err != nil {
-			log.Warn("renew the certificate", "err", err, "expires", leaf.NotAfter)
-			if !waitUntil(ctx, time.Now().Add(retryRenewal)) {
+			if ctx.Err() != nil {
 				return
 			}
-			continue
+			log.Warn("renew the certificate", "err", err, "expires", leaf.NotAfter)
+			pause = max(leastPause, min(time.Until(leaf.NotAfter)/8, retryRenewal))
+		} else {
+			log.Info("certificate renewed", "expires", store.Leaf().NotAfter)
 		}
-		log.Info("certificate renewed", "expires", store.Leaf().NotAfter)
+		earliest = time.Now().Add(pause)
 	}
 }
 
