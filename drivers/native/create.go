@@ -141,7 +141,10 @@ func portVariable(p shim.Port) string {
 	}, strings.ToUpper(p.Name))
 }
 
-// makeFolder makes the workload's folder appear at once and complete.
+// makeFolder makes the workload's folder appear at once and complete. It may be
+// gone after a loss of power, which ends the workload, too: it is then created
+// again. So nothing is waited for but that it is never there with less than all
+// of its record; on small boards each wait for the disk takes long.
 func (w *workload) makeFolder(l *shim.Launch) (err error) {
 	tmp, err := os.MkdirTemp(w.cfg.Dir, prefixNew)
 	if err != nil {
@@ -164,13 +167,23 @@ func (w *workload) makeFolder(l *shim.Launch) (err error) {
 	if err := os.Chmod(tmp, 0o711); err != nil {
 		return err
 	}
-	if err := shim.WriteFile(tmp, shim.FileLaunch, l.Append(nil), true); err != nil {
+	if err := writeSynced(filepath.Join(tmp, shim.FileLaunch), l.Append(nil)); err != nil {
 		return err
 	}
-	if err := os.Rename(tmp, w.dir); err != nil {
+	return os.Rename(tmp, w.dir)
+}
+
+// writeSynced writes a new file whose content is on disk when it returns.
+func writeSynced(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
 		return err
 	}
-	return shim.SyncDir(w.cfg.Dir)
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }
 
 // launch reads back what plan decided.
