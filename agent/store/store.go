@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -68,10 +69,10 @@ func open(dir string, o *bbolt.Options) (s *Store, err error) {
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
 		return nil, fmt.Errorf("open %s: %w; stop it, or give this one another state_dir", path, ErrInUse)
-	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
-		return nil, damaged(path, err)
-	case err != nil:
+	case err != nil && fromSystem(err):
 		return nil, fmt.Errorf("open %s: %w", path, err)
+	case err != nil: // bbolt has no common class for what it finds wrong in the file
+		return nil, damaged(path, err)
 	}
 	s = &Store{db: db, path: path}
 	if o.ReadOnly {
@@ -84,6 +85,13 @@ func open(dir string, o *bbolt.Options) (s *Store, err error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// fromSystem reports whether an error is the system's, not about what is in
+// the file.
+func fromSystem(err error) bool {
+	var errno syscall.Errno
+	return errors.As(err, &errno)
 }
 
 func damaged(path string, cause error) error {

@@ -84,6 +84,7 @@ func TestDamageIsTold(t *testing.T) {
 	damage := map[string]func(t *testing.T, path string){
 		"garbage":   func(t *testing.T, path string) { write(t, path, []byte(strings.Repeat("garbage ", 4096))) },
 		"cut short": func(t *testing.T, path string) { truncate(t, path, 100) },
+		"too short": func(t *testing.T, path string) { write(t, path, []byte(strings.Repeat("garbage", 1000))) },
 		"no record": func(t *testing.T, path string) { put(t, path, "instances", "a", "{") },
 		"misfiled":  func(t *testing.T, path string) { put(t, path, "instances", "a", `{"id":"b"}`) },
 		"newer":     func(t *testing.T, path string) { put(t, path, "meta", "format", "99") },
