@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/edgeio/edgeio/control/scheduler"
@@ -26,7 +27,8 @@ func BenchmarkDeploy(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer s.stop()
-	d, faulty := &dice{rng: rand.New(rand.NewPCG(1, 1))}, false
+	d := &dice{rng: rand.New(rand.NewPCG(1, 1))}
+	var faulty atomic.Bool
 	var connected sync.WaitGroup
 	for i := range 5000 {
 		name := fmt.Sprintf("node-%05d", i)

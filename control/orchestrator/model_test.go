@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,7 +17,7 @@ import (
 )
 
 var (
-	simSeeds = flag.Int("sim.seeds", 800, "how many random runs TestRandomRuns makes")
+	simSeeds = flag.Int("sim.seeds", 400, "how many random runs TestRandomRuns makes")
 	simSeed  = flag.Uint64("sim.seed", 0, "the only random run to make")
 )
 
@@ -42,7 +43,7 @@ type world struct {
 	t       *testing.T
 	seed    uint64
 	dice    *dice
-	faulty  bool
+	faulty  atomic.Bool
 	root    *simCore
 	cluster *simCluster
 	nodes   []*simNode
@@ -51,7 +52,8 @@ type world struct {
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
-	w := &world{t: t, seed: seed, dice: &dice{rng: rand.New(rand.NewPCG(seed, 0))}, faulty: true}
+	w := &world{t: t, seed: seed, dice: &dice{rng: rand.New(rand.NewPCG(seed, 0))}}
+	w.faulty.Store(true)
 	w.root = newSimCore(Root, "root")
 	w.cluster = &simCluster{simCore: *newSimCore(Cluster, "muc"), parent: w.root, peer: identity.Peer{Kind: identity.Cluster, ID: "c-muc", Name: "muc"}}
 	for i, name := range []string{"n1", "n2", "n3"} {
@@ -228,7 +230,7 @@ func (w *world) leave(n *simNode) {
 // heal ends all faults.
 func (w *world) heal() {
 	w.note("heal")
-	w.faulty = false
+	w.faulty.Store(false)
 	w.must(w.cluster.connect(w.dice, &w.faulty))
 	for _, n := range w.nodes {
 		n.mu.Lock()

@@ -183,15 +183,19 @@ func TestStateSurvivesARestart(t *testing.T) {
 	in := o.deploy(testJob())
 	as := n.assignment(t, in.ID)
 	n.report(t, as, job.ScheduledNode, job.Running)
-	before, revision := dump(o.Instance(in.ID)), o.revision
+	before := dump(o.Instance(in.ID))
 	o.stop()
+	revision := o.revision
 
 	again := start(t, a, Config{Store: st})
 	if after := dump(again.Instance(in.ID)); after != before {
 		t.Errorf("after a restart:\n%s\nbefore:\n%s", after, before)
 	}
-	if again.revision != revision {
-		t.Errorf("revision %d after a restart, %d before", again.revision, revision)
+	again.mu.RLock()
+	present := again.revision
+	again.mu.RUnlock()
+	if present != revision {
+		t.Errorf("revision %d after a restart, %d before", present, revision)
 	}
 	n.connect(t, again)
 	n.assignment(t, in.ID)

@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/proto"
 	"storj.io/drpc"
@@ -47,7 +48,7 @@ type hop struct {
 		Explain(context.Context, *pb.ExplainRequest) (*pb.ExplainResponse, error)
 	}
 	dice   *dice
-	faulty *bool // of the run: whether messages get lost
+	faulty *atomic.Bool // of the run: whether messages get lost
 
 	once sync.Once
 	done chan struct{}
@@ -59,8 +60,8 @@ func (h *hop) Peer() identity.Peer     { return h.peer }
 func (h *hop) RemoteAddr() net.Addr    { return &net.UDPAddr{} }
 func (h *hop) Conn() drpc.Conn         { return wire{h} }
 func (h *hop) Close(link.Code, string) { h.once.Do(func() { close(h.done) }) }
-func (h *hop) lost() bool              { return *h.faulty && h.dice.oneIn(8) }
-func (h *hop) doubled() bool           { return *h.faulty && h.dice.oneIn(8) }
+func (h *hop) lost() bool              { return h.faulty.Load() && h.dice.oneIn(8) }
+func (h *hop) doubled() bool           { return h.faulty.Load() && h.dice.oneIn(8) }
 func (h *hop) ReceiveDatagram(ctx context.Context) ([]byte, error) {
 	select {
 	case <-ctx.Done():
@@ -291,7 +292,7 @@ func keysOf[V any](m map[string]V) func(func(string) bool) {
 	}
 }
 
-func (n *simNode) connect(d *dice, faulty *bool) error {
+func (n *simNode) connect(d *dice, faulty *atomic.Bool) error {
 	n.disconnect()
 	n.hop = &hop{peer: n.peer, child: n, dice: d, faulty: faulty, done: make(chan struct{})}
 	s := &session{server: n.parent.server, link: n.hop, childID: n.peer.ID}
@@ -384,7 +385,7 @@ func (b *below) Explain(ctx context.Context, req *pb.ExplainRequest) (*pb.Explai
 	return b.core.ExplainBelow(ctx, req)
 }
 
-func (c *simCluster) connect(d *dice, faulty *bool) error {
+func (c *simCluster) connect(d *dice, faulty *atomic.Bool) error {
 	c.disconnect()
 	c.hop = &hop{peer: c.peer, child: &below{c.core, c.core.Assignments()}, dice: d, faulty: faulty, done: make(chan struct{})}
 	s := &session{server: c.parent.server, link: c.hop, childID: c.peer.ID}

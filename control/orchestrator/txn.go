@@ -137,6 +137,10 @@ func (tx *txn) childName(id string) string {
 // commit writes the transaction to the store and makes it visible, or forgets it.
 func (tx *txn) commit(ctx context.Context) error {
 	c := tx.c
+	if tx.empty() {
+		tx.finish()
+		return nil
+	}
 	if err := c.cfg.Store.Update(ctx, func(stx store.Tx) error { return tx.write(ctx, stx) }); err != nil {
 		c.jobs.forget()
 		c.instances.forget()
@@ -156,10 +160,20 @@ func (tx *txn) commit(ctx context.Context) error {
 	c.children.merge()
 	c.publish(tx.events)
 	c.mu.Unlock()
+	tx.finish()
+	return nil
+}
+
+// empty reports whether there is nothing to write: many a command finds that
+// all is well, and need not cost a write to disk.
+func (tx *txn) empty() bool {
+	return len(tx.c.jobs.dirty)+len(tx.c.instances.dirty)+len(tx.c.children.dirty)+len(tx.forgotten) == 0
+}
+
+func (tx *txn) finish() {
 	for _, f := range tx.after {
 		f()
 	}
-	return nil
 }
 
 func (tx *txn) write(ctx context.Context, stx store.Tx) error {

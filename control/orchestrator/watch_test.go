@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -104,7 +105,7 @@ func TestAnOfferOfAReplacedSessionIsDropped(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.stop()
-		faulty := false
+		var faulty atomic.Bool
 		open := func() (*session, *hop) {
 			h := &hop{
 				peer: identity.Peer{Kind: identity.Node, ID: "n-1", Name: "n1"}, child: &simNode{held: map[string]*simInstance{}},
