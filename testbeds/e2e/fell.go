@@ -30,6 +30,11 @@ func (tr *Tree) fell() {
 	}
 	tr.leftovers()
 	tr.faults()
+	for _, f := range tr.onFelled {
+		if err := f(); err != nil {
+			tr.t.Errorf("clean up: %v", err)
+		}
+	}
 	if os.Getenv("EDGEIO_E2E_KEEP") != "" {
 		tr.t.Logf("kept: %s", tr.Dir)
 		return

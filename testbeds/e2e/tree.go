@@ -29,6 +29,7 @@ type Tree struct {
 	clusters []*Orchestrator
 	nodes    []*Node
 	client   *api.Client
+	onFelled []func() error // run once all processes have ended
 }
 
 // Orchestrator is a root or a cluster.

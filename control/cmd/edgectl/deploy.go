@@ -92,6 +92,9 @@ func (p *program) readFile(name string) ([]byte, error) {
 	if err != nil {
 		return nil, badInput("read job file %s: %v", name, err)
 	}
+	if len(b) > job.MaxFileSize {
+		return nil, badInput("job file %s is larger than %d MiB; what a job needs beyond its description belongs in its image", name, job.MaxFileSize>>20)
+	}
 	return b, nil
 }
 
