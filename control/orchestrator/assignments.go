@@ -72,8 +72,12 @@ func (a *Assignments) apply(tx *txn, req *pb.ApplyRequest, resp *pb.ApplyRespons
 	}
 	for _, id := range req.GetRemove() {
 		in := tx.c.instances.get(id)
-		if in == nil {
+		if in == nil || in.State == job.Terminated {
+			// One that has ended may be of an earlier generation, whose end
+			// the parent does not take for that of the present one.
 			resp.Absent = append(resp.Absent, id)
+		}
+		if in == nil {
 			continue
 		}
 		if a.seen != nil {

@@ -43,8 +43,11 @@ func (c *Core) takeReport(ctx context.Context, childID string, statuses []*pb.In
 // isNews reports whether the status is about the present assignment and would
 // change the record.
 func isNews(in *Instance, childID string, st *pb.InstanceStatus) bool {
-	if in.ChildID != childID || in.Generation != st.GetGeneration() {
+	if in.ChildID != childID {
 		return false
+	}
+	if in.Generation != st.GetGeneration() {
+		return endsUnseen(in, st)
 	}
 	if in.ChildIncarnation != st.GetIncarnation() || in.Restarts != st.GetRestarts() || in.State == job.Dangling {
 		return true
@@ -53,8 +56,20 @@ func isNews(in *Instance, childID string, st *pb.InstanceStatus) bool {
 	return n > 0 && st.GetChanges()[n-1].GetSeq() > in.ChildSeq || len(st.GetEndpoints()) != len(in.Endpoints)
 }
 
+// endsUnseen reports whether the child tells of the end of an earlier
+// assignment of an instance that shall end. A child has one assignment of an
+// instance at a time, so it has never seen the present one, and will not tell
+// of its end.
+func endsUnseen(in *Instance, st *pb.InstanceStatus) bool {
+	return st.GetGeneration() < in.Generation && job.State(st.GetState()) == job.Terminated &&
+		in.Desired == DesiredTerminated && in.State != job.Terminated
+}
+
 // merge takes over one status.
 func (tx *txn) merge(in *Instance, st *pb.InstanceStatus) error {
+	if endsUnseen(in, st) {
+		return tx.terminated(in, "it was not begun any more")
+	}
 	next := *in
 	if in.State.Ended() && in.ChildIncarnation != 0 && in.ChildIncarnation != st.GetIncarnation() {
 		// The child has lost its memory and begins anew what came to its end

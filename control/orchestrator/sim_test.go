@@ -216,7 +216,7 @@ func (n *simNode) Apply(_ context.Context, req *pb.ApplyRequest) (*pb.ApplyRespo
 		}
 	}
 	for _, id := range req.GetRemove() {
-		if in := n.held[id]; in != nil {
+		if in := n.held[id]; in != nil && in.state != job.Terminated {
 			seen[id] = true
 			in.move(job.Terminated)
 		} else {
