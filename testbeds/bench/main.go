@@ -87,24 +87,29 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		return err
 	}
 	figures, err := (&bench{bin: folder, idle: *idle, progress: progress}).take(ctx, names)
-	if err != nil {
+	if len(figures) == 0 {
 		return err
 	}
 	printTable(out, figures)
-	if *report == "" {
-		return nil
+	if *report != "" {
+		err = errors.Join(err, writeJSON(*report, figures))
 	}
+	return err
+}
+
+func writeJSON(path string, figures []figure) error {
 	b, err := json.MarshalIndent(figures, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode figures: %w", err)
 	}
-	return os.WriteFile(*report, append(b, '\n'), 0o644)
+	return os.WriteFile(path, append(b, '\n'), 0o644)
 }
 
 // take takes the measurements of these names, in the usual order. One that
 // does not work out does not keep the others from being taken.
 func (b *bench) take(ctx context.Context, names []string) ([]figure, error) {
 	all := measurements()
+	var errs []error
 	for _, name := range names {
 		if !slices.ContainsFunc(all, func(m measurement) bool { return m.name == name }) {
 			return nil, fmt.Errorf("there is no measurement %q; see -help", name)
@@ -120,15 +125,16 @@ func (b *bench) take(ctx context.Context, names []string) ([]figure, error) {
 		figures = append(figures, got...)
 		var skip *skipped
 		switch {
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
 		case errors.As(err, &skip):
-			figures = append(figures, figure{Name: m.about, Note: "not measured: " + skip.reason})
+			figures = append(figures, figure{Name: m.name, Note: "not measured: " + skip.reason})
 		case err != nil:
-			figures = append(figures, figure{Name: m.about, Note: "error: " + err.Error()})
+			errs = append(errs, fmt.Errorf("%s: %w", m.name, err))
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	return figures, nil
+	return figures, errors.Join(errs...)
 }
 
 // skipped says that a measurement is not possible here.

@@ -133,6 +133,9 @@ func (t *tree) await(ctx context.Context, p *program, re *regexp.Regexp) ([]stri
 	return p.said(ctx, re)
 }
 
+// programs are from the leaf to the root; those not started are nil.
+func (t *tree) programs() []*program { return []*program{t.agent, t.cluster, t.root} }
+
 func (t *tree) program(name string) string { return filepath.Join(t.bin, name) }
 func (t *tree) path(name string) string    { return filepath.Join(t.dir, name) }
 
@@ -172,7 +175,7 @@ func (t *tree) fell(ctx context.Context) error {
 		t.events.stop()
 		t.client.Close()
 	}
-	for _, p := range []*program{t.agent, t.cluster, t.root} {
+	for _, p := range t.programs() {
 		if p != nil {
 			errs = append(errs, p.stop())
 		}
