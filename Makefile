@@ -4,7 +4,7 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  = -s -w -X main.version=$(VERSION)
 
-PROGRAMS = agent/cmd/edgeagent control/cmd/edgecontrol control/cmd/edgectl drivers/cmd/edgeshim
+PROGRAMS = agent/cmd/edgeagent control/cmd/edgecontrol control/cmd/edgectl drivers/cmd/edgeshim drivers/cmd/edgehvt
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
