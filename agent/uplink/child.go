@@ -51,6 +51,9 @@ func (c *child) Apply(ctx context.Context, req *edgeiov1.ApplyRequest) (*edgeiov
 		if c.seen != nil {
 			c.seen[a.GetInstanceId()] = struct{}{}
 		}
+		if a.GetEnded() && !c.u.cfg.Workloads.Has(a.GetInstanceId()) {
+			continue
+		}
 		as, err := assignment(a)
 		if err != nil {
 			resp.Refusals = append(resp.Refusals, c.refusal(a.GetInstanceId(), a.GetGeneration(), err.Error()))

@@ -28,6 +28,7 @@ import (
 type Workloads interface {
 	Apply(ctx context.Context, b workload.Batch) (workload.Answer, error)
 	Refusals(j job.Job) []string
+	Has(id string) bool
 	Logs(ctx context.Context, id string, o drivers.LogOptions, sink func(drivers.LogEntry) error) error
 	Exec(ctx context.Context, id string, o drivers.ExecOptions) (exitCode int, err error)
 }

@@ -91,6 +91,11 @@ func (w *wishes) remove(id string) {
 		return
 	}
 	if a.in.Removed {
+		if a.in.Phase == PhaseGone {
+			// The parent may have missed the end, or may not take it for the end
+			// of what it means.
+			w.answer.Absent = append(w.answer.Absent, id)
+		}
 		w.s.news(id)
 		return
 	}

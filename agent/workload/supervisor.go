@@ -296,6 +296,14 @@ func (s *Supervisor) Instances() []Instance {
 	return all
 }
 
+// Has reports whether the node holds an instance of that id.
+func (s *Supervisor) Has(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.actors[id]
+	return ok
+}
+
 // Refusals says why this node would not take a job now; none: it would.
 func (s *Supervisor) Refusals(j job.Job) []string {
 	s.mu.Lock()

@@ -107,7 +107,7 @@ func (tx *txn) accept(as *pb.Assignment) (*pb.Refusal, error) {
 		return &pb.Refusal{InstanceId: as.GetInstanceId(), Generation: as.GetGeneration(), Reason: fmt.Sprintf(format, args...)}
 	}
 	old := tx.c.instances.get(as.GetInstanceId())
-	if old != nil && old.ParentGeneration == as.GetGeneration() {
+	if old != nil && old.ParentGeneration == as.GetGeneration() || old == nil && as.GetEnded() {
 		return nil, nil
 	}
 	if old != nil && old.ParentGeneration > as.GetGeneration() {

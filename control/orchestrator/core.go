@@ -90,6 +90,7 @@ type live struct {
 	unacked map[string]*Instance // assigned, but not in the offer yet
 	free    []scheduler.Fit      // the offer less what is unacked; nil: to be worked out
 	kick    chan struct{}        // capacity 1
+	told    chan struct{}        // closed when something is acknowledged; nil if nobody waits
 
 	retrying bool // a timer runs after which it is tried again
 }

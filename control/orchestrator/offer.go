@@ -74,6 +74,10 @@ func (c *Core) takeOffer(s *session, offer *pb.Offer, runtimes []*pb.Runtime, ac
 			l.promised(in.ID, nil)
 		}
 	}
+	if l.told != nil {
+		close(l.told)
+		l.told = nil
+	}
 	newer := offer != nil && offer.GetSequence() > l.offer.GetSequence()
 	if newer {
 		l.offer, l.offerAt, l.free = offer, c.cfg.Now(), nil

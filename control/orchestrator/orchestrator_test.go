@@ -298,3 +298,48 @@ func TestANodeThatLeavesHandsItsInstancesOver(t *testing.T) {
 	}
 	n1.without(t, in.ID)
 }
+
+func TestAQuestionWaitsUntilTheChildKnowsTheInstance(t *testing.T) {
+	a := identitytest.NewAuthority(t, time.Now())
+	o := start(t, a, Config{})
+	n := newChild(t, a, identity.Node, "n1", nodeOffer(2))
+	n.connect(t, o)
+	n.mu.Lock() // holds Apply up
+	in := o.deploy(testJob())
+	if o.untold(in) == nil {
+		t.Fatal("the child is believed to know an instance that it was not told of")
+	}
+	asked := make(chan error, 1)
+	go func() {
+		_, err := o.holderOf(t.Context(), in.ID)
+		asked <- err
+	}()
+	n.mu.Unlock()
+	if err := <-asked; err != nil {
+		t.Fatal(err)
+	}
+	if o.untold(in) != nil {
+		t.Error("the question did not wait")
+	}
+}
+
+func TestWhatHasEndedIsNotBegunAnew(t *testing.T) {
+	a := identitytest.NewAuthority(t, time.Now())
+	o := start(t, a, Config{})
+	n := newChild(t, a, identity.Node, "n1", nodeOffer(2))
+	n.connect(t, o)
+	in := o.deploy(testJob(func(j *job.Job) { j.Kind = job.Batch }))
+	as := n.assignment(t, in.ID)
+	if as.GetEnded() {
+		t.Error("an instance that has not begun is said to have ended")
+	}
+	n.report(t, as, job.ScheduledNode, job.Running, job.Completed)
+	n.disconnect()
+	n.mu.Lock()
+	clear(n.held)
+	n.mu.Unlock()
+	n.connect(t, o)
+	if as := n.assignment(t, in.ID); !as.GetEnded() {
+		t.Error("an instance that has ended is given out as if it had not")
+	}
+}

@@ -30,21 +30,56 @@ func (c *Core) childClient(childID string) (pb.DRPCChildClient, error) {
 	return nil, link.Error(link.Unavailable, "%s is not connected", name)
 }
 
-// holderOf returns the way to call the child that has an instance.
-func (c *Core) holderOf(instanceID string) (pb.DRPCChildClient, error) {
-	in := c.Instance(instanceID)
-	if in == nil {
-		return nil, link.Error(link.NotFound, "there is no instance %s", instanceID)
+// heldTimeout is how long a question about an instance waits for the child to
+// have heard of it.
+const heldTimeout = 5 * time.Second
+
+// holderOf returns the way to call the child that has an instance. A child that
+// is being given it at this very moment is waited for: users ask for the output
+// of what they have just deployed.
+func (c *Core) holderOf(ctx context.Context, instanceID string) (pb.DRPCChildClient, error) {
+	timeout := time.NewTimer(heldTimeout)
+	defer timeout.Stop()
+	for {
+		in := c.Instance(instanceID)
+		if in == nil {
+			return nil, link.Error(link.NotFound, "there is no instance %s", instanceID)
+		}
+		if in.ChildID == "" {
+			return nil, link.Error(link.Conflict, "instance %s is on no node: it is %s", instanceID, in.State)
+		}
+		told := c.untold(in)
+		if told == nil {
+			return c.childClient(in.ChildID)
+		}
+		select {
+		case <-told:
+		case <-timeout.C:
+			return c.childClient(in.ChildID)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
-	if in.ChildID == "" {
-		return nil, link.Error(link.Conflict, "instance %s is on no node: it is %s", instanceID, in.State)
+}
+
+// untold returns a channel that is closed when more is known, if the child of an
+// instance is connected but has not confirmed it yet; else nil.
+func (c *Core) untold(in *Instance) <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := c.live[in.ChildID]
+	if l == nil || l.unacked[in.ID] == nil {
+		return nil
 	}
-	return c.childClient(in.ChildID)
+	if l.told == nil {
+		l.told = make(chan struct{})
+	}
+	return l.told
 }
 
 // Logs passes the output of an instance on from the node that has it.
 func (c *Core) Logs(ctx context.Context, req *pb.LogsRequest, yield func(*pb.LogChunk) error) error {
-	client, err := c.holderOf(req.GetInstanceId())
+	client, err := c.holderOf(ctx, req.GetInstanceId())
 	if err != nil {
 		return err
 	}
@@ -73,7 +108,7 @@ func (c *Core) Logs(ctx context.Context, req *pb.LogsRequest, yield func(*pb.Log
 // passed on to the node, and output back, the exit code last. It returns when
 // the command has ended; input may still block then.
 func (c *Core) Exec(ctx context.Context, start *pb.ExecInput, input func() (*pb.ExecInput, error), output func(*pb.ExecOutput) error) error {
-	client, err := c.holderOf(start.GetStart().GetInstanceId())
+	client, err := c.holderOf(ctx, start.GetStart().GetInstanceId())
 	if err != nil {
 		return err
 	}

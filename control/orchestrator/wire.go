@@ -107,7 +107,7 @@ func fitsToProto(in []scheduler.Fit) []*pb.Fit {
 }
 
 func assignmentToProto(in *Instance) *pb.Assignment {
-	return &pb.Assignment{InstanceId: in.ID, Generation: in.Generation, JobId: in.JobID, Index: in.Index, Job: in.Spec}
+	return &pb.Assignment{InstanceId: in.ID, Generation: in.Generation, JobId: in.JobID, Index: in.Index, Job: in.Spec, Ended: in.State.Ended()}
 }
 
 func keys(m map[string]struct{}) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1674,10 +1674,13 @@ type Assignment struct {
 	InstanceId string                 `protobuf:"bytes,1,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
 	// Of two assignments of one instance the one with the higher generation is
 	// the owner. The root counts in the upper 32 bits, a cluster in the lower.
-	Generation    uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
-	JobId         string `protobuf:"bytes,3,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
-	Index         uint32 `protobuf:"varint,4,opt,name=index,proto3" json:"index,omitempty"` // which replica
-	Job           []byte `protobuf:"bytes,5,opt,name=job,proto3" json:"job,omitempty"`      // job.Job, JSON, normalized
+	Generation uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	JobId      string `protobuf:"bytes,3,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
+	Index      uint32 `protobuf:"varint,4,opt,name=index,proto3" json:"index,omitempty"` // which replica
+	Job        []byte `protobuf:"bytes,5,opt,name=job,proto3" json:"job,omitempty"`      // job.Job, JSON, normalized
+	// It has come to its end; whoever still has it keeps its output, whoever does
+	// not must not run it again.
+	Ended         bool `protobuf:"varint,6,opt,name=ended,proto3" json:"ended,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1745,6 +1748,13 @@ func (x *Assignment) GetJob() []byte {
 		return x.Job
 	}
 	return nil
+}
+
+func (x *Assignment) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
 }
 
 // ApplyRequest is a change of what the child must hold. A snapshot that is too
@@ -2813,7 +2823,7 @@ const file_edgeio_v1_edgeio_proto_rawDesc = "" +
 	"cpu_millis\x18\x03 \x01(\rR\tcpuMillis\x12!\n" +
 	"\fmemory_bytes\x18\x04 \x01(\x04R\vmemoryBytes\x12\x1d\n" +
 	"\n" +
-	"disk_bytes\x18\x05 \x01(\x04R\tdiskBytes\"\x8c\x01\n" +
+	"disk_bytes\x18\x05 \x01(\x04R\tdiskBytes\"\xa2\x01\n" +
 	"\n" +
 	"Assignment\x12\x1f\n" +
 	"\vinstance_id\x18\x01 \x01(\tR\n" +
@@ -2823,7 +2833,8 @@ const file_edgeio_v1_edgeio_proto_rawDesc = "" +
 	"generation\x12\x15\n" +
 	"\x06job_id\x18\x03 \x01(\tR\x05jobId\x12\x14\n" +
 	"\x05index\x18\x04 \x01(\rR\x05index\x12\x10\n" +
-	"\x03job\x18\x05 \x01(\fR\x03job\"\xea\x01\n" +
+	"\x03job\x18\x05 \x01(\fR\x03job\x12\x14\n" +
+	"\x05ended\x18\x06 \x01(\bR\x05ended\"\xea\x01\n" +
 	"\fApplyRequest\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12#\n" +
 	"\rbase_revision\x18\x02 \x01(\x04R\fbaseRevision\x12%\n" +
