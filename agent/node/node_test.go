@@ -160,6 +160,22 @@ func TestReportsAreRepeatedUntilStored(t *testing.T) {
 	}
 }
 
+func TestWhatHasEndedIsNotBegunAnew(t *testing.T) {
+	p := uplinktest.New(t)
+	a := newAgent(t, p, fake.NewHost(nil))
+	a.start()
+	p.Until("registered", func() bool { return p.Registered != nil && p.Revision > 0 })
+	ended := assignment("done", 1)
+	ended.Ended = true
+	resp := p.Apply([]*edgeiov1.Assignment{ended})
+	if len(resp.GetRefusals()) != 0 {
+		t.Errorf("refused: %v", resp.GetRefusals())
+	}
+	if resp := p.Apply(nil, "done"); !slices.Equal(resp.GetAbsent(), []string{"done"}) {
+		t.Errorf("absent %v: an ended instance that the node did not have was begun", resp.GetAbsent())
+	}
+}
+
 func TestWrongBaseRevisionIsAConflict(t *testing.T) {
 	p := uplinktest.New(t)
 	a := newAgent(t, p, fake.NewHost(nil))
