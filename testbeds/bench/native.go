@@ -20,6 +20,7 @@ const (
 	nativeJobs       = 50
 	nativeTargetMS   = 25
 	hundred          = 100
+	hundredRounds    = 5
 	hundredTargetMS  = 1000
 	shimTargetMiB    = 3
 	adoptionTargetMS = 500
@@ -75,18 +76,26 @@ func measureHundred(ctx context.Context, b *bench) (figures []figure, err error)
 	if err != nil {
 		return nil, err
 	}
-	files := map[string]string{}
-	for i := range hundred {
-		name := fmt.Sprintf("hundred-%d", i)
-		if files[name], err = nativeFile(name); err != nil {
+	var took []time.Duration
+	for round := range hundredRounds {
+		if err := t.terminateAll(ctx); err != nil {
 			return nil, err
 		}
+		files := map[string]string{}
+		for i := range hundred {
+			name := fmt.Sprintf("hundred-%d-%d", round, i)
+			if files[name], err = nativeFile(name); err != nil {
+				return nil, err
+			}
+		}
+		d, err := t.deployAll(ctx, files)
+		if err != nil {
+			return nil, err
+		}
+		took = append(took, d)
 	}
-	took, err := t.deployAll(ctx, files)
-	if err != nil {
-		return nil, err
-	}
-	figures = append(figures, atMost("native: 100 jobs posted at once, all RUNNING", milliseconds(took), "ms", hundredTargetMS))
+	figures = append(figures, median("native: 100 jobs posted at once, all RUNNING", took, hundredTargetMS).
+		noted("%d rounds, the best took %s ms", len(took), number(milliseconds(percentile(took, 0)))))
 
 	f, err := shimMemory(t)
 	if err != nil {
