@@ -15,8 +15,14 @@ import (
 // recorder takes what an Apply comes to.
 type recorder struct {
 	Workloads
-	News
 	last workload.Batch
+}
+
+// offering offers, and has no news.
+type offering struct{ News }
+
+func (offering) Offer() workload.Offer {
+	return workload.Offer{Runtimes: []drivers.Info{{Name: "native"}}}
 }
 
 func (r *recorder) Apply(_ context.Context, b workload.Batch) (workload.Answer, error) {
@@ -25,7 +31,6 @@ func (r *recorder) Apply(_ context.Context, b workload.Batch) (workload.Answer, 
 }
 func (r *recorder) Has(string) bool           { return false }
 func (r *recorder) Refusals(job.Job) []string { return nil }
-func (r *recorder) Offer() workload.Offer     { return workload.Offer{Runtimes: []drivers.Info{{Name: "native"}}} }
 
 // Whatever a parent sends, each assignment is either taken with a job that can
 // be read, refused, or passed over because it has ended.
@@ -48,7 +53,7 @@ func FuzzApply(f *testing.F) {
 			return
 		}
 		r := &recorder{}
-		c := newChild(&Uplink{cfg: Config{Workloads: r, News: r}})
+		c := newChild(&Uplink{cfg: Config{Workloads: r, News: offering{}}})
 		resp, err := c.Apply(t.Context(), req)
 		if err != nil {
 			return
