@@ -44,8 +44,8 @@ const (
 var order = binary.LittleEndian
 
 // setUpTables writes descriptors and page tables: memory is mapped to its own
-// addresses, by large pages but for the first one.
-func setUpTables(mem []byte) {
+// addresses, by large pages but for the first one. mem is its beginning at least.
+func setUpTables(mem []byte, memoryBytes uint64) {
 	put := func(at, index int, v uint64) { order.PutUint64(mem[at+8*index:], v) }
 	put(gdtAt, gdtCode, codeDescriptor)
 	put(gdtAt, gdtData, dataDescriptor)
@@ -55,7 +55,7 @@ func setUpTables(mem []byte) {
 		put(pdptAt, i, uint64(pdsAt+i*pageBytes)|pagePresent|pageWritable)
 	}
 	put(pdsAt, 0, ptAt|pagePresent|pageWritable)
-	for i := 1; i < len(mem)/largePageBytes; i++ {
+	for i := 1; i < int(memoryBytes/largePageBytes); i++ {
 		put(pdsAt, i, uint64(i)*largePageBytes|pagePresent|pageWritable|pageLarge)
 	}
 	for i := bootInfoAt / pageBytes; i < pagesPerTable; i++ {

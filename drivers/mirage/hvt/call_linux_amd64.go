@@ -42,8 +42,8 @@ const (
 	resultUnspecified = 3
 )
 
-// guest is a machine with its devices, ready to run.
-type guest struct {
+// tender is a machine with its devices, ready to run.
+type tender struct {
 	*machine
 	devices []device      // by handle - 1
 	polled  []unix.PollFd // one for each net device
@@ -56,43 +56,43 @@ type guest struct {
 const StatusPipe = 141
 
 // call does a hypercall. It reports the status if the guest is to end.
-func (g *guest) call(number uint16, address uint64) (status int, ended bool, err error) {
+func (t *tender) call(number uint16, address uint64) (status int, ended bool, err error) {
 	bad := func() (int, bool, error) {
 		return 0, false, fmt.Errorf("the guest made hypercall %d with an argument at %#x, outside its memory", number, address)
 	}
 	switch number {
 	case callWalltime:
-		arg, ok := g.memory.write(address, walltimeBytes)
+		arg, ok := t.memory.write(address, walltimeBytes)
 		if !ok {
 			return bad()
 		}
 		order.PutUint64(arg, uint64(time.Now().UnixNano()))
 	case callPuts:
-		arg, ok := g.memory.read(address, putsBytes)
+		arg, ok := t.memory.read(address, putsBytes)
 		if !ok {
 			return bad()
 		}
-		return g.puts(arg)
+		return t.puts(arg)
 	case callPoll:
-		arg, ok := g.memory.write(address, pollBytes)
+		arg, ok := t.memory.write(address, pollBytes)
 		if !ok {
 			return bad()
 		}
-		return 0, false, g.poll(arg)
+		return 0, false, t.poll(arg)
 	case callBlockRead, callBlockWrite:
-		arg, ok := g.memory.write(address, blockBytes)
+		arg, ok := t.memory.write(address, blockBytes)
 		if !ok {
 			return bad()
 		}
-		order.PutUint32(arg[32:], g.block(arg, number == callBlockWrite))
+		order.PutUint32(arg[32:], t.block(arg, number == callBlockWrite))
 	case callNetRead, callNetWrite:
-		arg, ok := g.memory.write(address, netBytes)
+		arg, ok := t.memory.write(address, netBytes)
 		if !ok {
 			return bad()
 		}
-		order.PutUint32(arg[24:], g.net(arg, number == callNetWrite))
+		order.PutUint32(arg[24:], t.net(arg, number == callNetWrite))
 	case callHalt:
-		arg, ok := g.memory.read(address, haltBytes)
+		arg, ok := t.memory.read(address, haltBytes)
 		if !ok {
 			return bad()
 		}
@@ -103,20 +103,20 @@ func (g *guest) call(number uint16, address uint64) (status int, ended bool, err
 	return 0, false, nil
 }
 
-func (g *guest) puts(arg []byte) (status int, ended bool, err error) {
+func (t *tender) puts(arg []byte) (status int, ended bool, err error) {
 	address, length := order.Uint64(arg), order.Uint64(arg[8:])
-	text, ok := g.memory.read(address, length)
+	text, ok := t.memory.read(address, length)
 	if !ok {
 		return 0, false, fmt.Errorf("the guest printed %d bytes at %#x, outside its memory", length, address)
 	}
 	for len(text) > 0 {
-		n, err := unix.Write(g.console, text)
+		n, err := unix.Write(t.console, text)
 		switch err {
 		case nil:
 			text = text[n:]
 		case unix.EINTR:
 		case unix.EAGAIN:
-			full := [1]unix.PollFd{{Fd: int32(g.console), Events: unix.POLLOUT}}
+			full := [1]unix.PollFd{{Fd: int32(t.console), Events: unix.POLLOUT}}
 			_, _ = unix.Ppoll(full[:], nil, nil)
 		case unix.EPIPE:
 			return StatusPipe, true, nil
@@ -130,19 +130,19 @@ func (g *guest) puts(arg []byte) (status int, ended bool, err error) {
 }
 
 // poll waits for frames, at most as long as the guest says.
-func (g *guest) poll(arg []byte) error {
+func (t *tender) poll(arg []byte) error {
 	wait := unix.NsecToTimespec(int64(min(order.Uint64(arg), math.MaxInt64)))
-	n, err := unix.Ppoll(g.polled, &wait, nil)
+	n, err := unix.Ppoll(t.polled, &wait, nil)
 	for err == unix.EINTR {
-		n, err = unix.Ppoll(g.polled, &wait, nil) // the kernel has left the rest of the time in wait
+		n, err = unix.Ppoll(t.polled, &wait, nil) // the kernel has left the rest of the time in wait
 	}
 	if err != nil {
 		return fmt.Errorf("wait for devices: %w", err)
 	}
 	ready := uint64(0)
-	for i, p := range g.polled {
+	for i, p := range t.polled {
 		if p.Revents != 0 {
-			ready |= 1 << g.handles[i]
+			ready |= 1 << t.handles[i]
 		}
 	}
 	order.PutUint64(arg[8:], ready)
@@ -151,22 +151,22 @@ func (g *guest) poll(arg []byte) error {
 }
 
 // device returns the one of a handle if it is of a kind.
-func (g *guest) device(handle uint64, kind solo5.DeviceType) (device, bool) {
-	if handle == 0 || handle > uint64(len(g.devices)) || g.devices[handle-1].kind != kind {
+func (t *tender) device(handle uint64, kind solo5.DeviceType) (device, bool) {
+	if handle == 0 || handle > uint64(len(t.devices)) || t.devices[handle-1].kind != kind {
 		return device{}, false
 	}
-	return g.devices[handle-1], true
+	return t.devices[handle-1], true
 }
 
-func (g *guest) block(arg []byte, write bool) (result uint32) {
-	d, ok := g.device(order.Uint64(arg), solo5.Block)
+func (t *tender) block(arg []byte, write bool) (result uint32) {
+	d, ok := t.device(order.Uint64(arg), solo5.Block)
 	offset, address, length := order.Uint64(arg[8:]), order.Uint64(arg[16:]), order.Uint64(arg[24:])
 	if !ok || length == 0 || offset%d.sector != 0 || length%d.sector != 0 || offset > d.capacity || length > d.capacity-offset {
 		return resultInvalid
 	}
-	access, move := g.memory.write, unix.Pread
+	access, move := t.memory.write, unix.Pread
 	if write {
-		access, move = g.memory.read, unix.Pwrite
+		access, move = t.memory.read, unix.Pwrite
 	}
 	data, ok := access(address, length)
 	if !ok {
@@ -186,14 +186,14 @@ func (g *guest) block(arg []byte, write bool) (result uint32) {
 }
 
 // net moves one frame. Frames that the interface does not take are lost, as on a wire.
-func (g *guest) net(arg []byte, write bool) (result uint32) {
-	d, ok := g.device(order.Uint64(arg), solo5.Net)
+func (t *tender) net(arg []byte, write bool) (result uint32) {
+	d, ok := t.device(order.Uint64(arg), solo5.Net)
 	address, length := order.Uint64(arg[8:]), order.Uint64(arg[16:])
 	if !ok || length == 0 {
 		return resultInvalid
 	}
 	if write {
-		frame, ok := g.memory.read(address, length)
+		frame, ok := t.memory.read(address, length)
 		if !ok {
 			return resultInvalid
 		}
@@ -202,7 +202,7 @@ func (g *guest) net(arg []byte, write bool) (result uint32) {
 		}
 		return resultOK
 	}
-	room, ok := g.memory.write(address, length)
+	room, ok := t.memory.write(address, length)
 	if !ok {
 		return resultInvalid
 	}

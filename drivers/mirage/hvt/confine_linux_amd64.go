@@ -57,10 +57,10 @@ type condition struct {
 const threadFlags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_SYSVSEM | unix.CLONE_THREAD
 
 // rules are what a running guest needs, and what the Go runtime needs below it.
-func (g *guest) rules(pid int) []rule {
-	out := []uint32{uint32(g.console), 2}
+func (t *tender) rules(pid int) []rule {
+	out := []uint32{uint32(t.console), 2}
 	var nets, blocks []uint32
-	for _, d := range g.devices {
+	for _, d := range t.devices {
 		if d.kind == solo5.Block {
 			blocks = append(blocks, uint32(d.fd))
 		} else {
@@ -71,7 +71,7 @@ func (g *guest) rules(pid int) []rule {
 		return []condition{{argument: argument, oneOf: values}}
 	}
 	rules := []rule{
-		{unix.SYS_IOCTL, append(one(0, uint32(g.vcpu)), one(1, kvmRun, kvmGetRegs)...)},
+		{unix.SYS_IOCTL, append(one(0, uint32(t.vcpu)), one(1, kvmRun, kvmGetRegs)...)},
 		{unix.SYS_WRITE, one(0, append(out, nets...)...)},
 		{unix.SYS_PPOLL, nil},
 		{unix.SYS_EPOLL_PWAIT, nil}, // the Go runtime's, if a standard stream came non-blocking

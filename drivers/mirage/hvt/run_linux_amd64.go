@@ -17,21 +17,21 @@ import (
 func Run(o Options) (status int, err error) {
 	// KVM wants a processor run by one thread.
 	runtime.LockOSThread()
-	g, err := prepare(o)
+	t, err := prepare(o)
 	if err != nil {
 		return 0, err
 	}
 	if err := become(o.UID, o.GID); err != nil {
 		return 0, err
 	}
-	if err := confine(compile(g.rules(unix.Getpid()))); err != nil {
+	if err := confine(compile(t.rules(unix.Getpid()))); err != nil {
 		return 0, err
 	}
-	return g.run()
+	return t.run()
 }
 
 // prepare does all that needs rights.
-func prepare(o Options) (*guest, error) {
+func prepare(o Options) (*tender, error) {
 	f, err := openFile(o.Kernel)
 	if err != nil {
 		return nil, err
@@ -41,7 +41,7 @@ func prepare(o Options) (*guest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Kernel, err)
 	}
-	g := &guest{console: 1}
+	t := &tender{console: 1}
 	attached := make([]solo5.Attachment, len(devices))
 	for i, asked := range devices {
 		d, a, err := asked.open()
@@ -49,32 +49,32 @@ func prepare(o Options) (*guest, error) {
 			return nil, err
 		}
 		attached[i] = a
-		g.devices = append(g.devices, d)
+		t.devices = append(t.devices, d)
 		if d.kind == solo5.Net {
-			g.polled = append(g.polled, unix.PollFd{Fd: int32(d.fd), Events: unix.POLLIN})
-			g.handles = append(g.handles, uint(i+1))
+			t.polled = append(t.polled, unix.PollFd{Fd: int32(d.fd), Events: unix.POLLIN})
+			t.handles = append(t.handles, uint(i+1))
 		}
 	}
-	if g.machine, err = newMachine(o.MemoryMiB << 20); err != nil {
+	if t.machine, err = newMachine(o.MemoryMiB << 20); err != nil {
 		return nil, err
 	}
-	if err := g.memory.load(f, img); err != nil {
+	if err := t.memory.load(f, img); err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Kernel, err)
 	}
-	cycles, err := g.cyclesPerSecond()
+	cycles, err := t.cyclesPerSecond()
 	if err != nil {
 		return nil, err
 	}
-	setUpTables(g.memory.bytes)
-	handOver(g.memory.bytes, img, attached, o.Arguments, cycles)
-	if err := g.protect(); err != nil {
+	setUpTables(t.memory.bytes, o.MemoryMiB<<20)
+	handOver(t.memory.bytes, img, attached, o.Arguments, cycles)
+	if err := t.protect(); err != nil {
 		return nil, err
 	}
-	if err := g.reset(img.Entry); err != nil {
+	if err := t.reset(img.Entry); err != nil {
 		return nil, err
 	}
-	g.closeMakers()
-	return g, nil
+	t.closeMakers()
+	return t, nil
 }
 
 // inspect reads the image and checks that it and the options fit together.
@@ -96,19 +96,19 @@ func inspect(f file, o Options) (solo5.Image, []Device, error) {
 }
 
 // run runs the guest until it ends.
-func (g *guest) run() (status int, err error) {
+func (t *tender) run() (status int, err error) {
 	for {
-		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(g.vcpu), kvmRun, 0)
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(t.vcpu), kvmRun, 0)
 		switch errno {
 		case 0:
 		case unix.EINTR, unix.EAGAIN:
 			continue
 		case unix.EFAULT:
-			return 0, fmt.Errorf("the guest has crashed at %#x: it used memory that it has not, or wrote to what is read-only", g.instruction())
+			return 0, fmt.Errorf("the guest has crashed at %#x: it used memory that it has not, or wrote to what is read-only", t.instruction())
 		default:
 			return 0, fmt.Errorf("run the guest: %w", errno)
 		}
-		status, ended, err := g.exit()
+		status, ended, err := t.exit()
 		if err != nil || ended {
 			return status, err
 		}
@@ -116,23 +116,23 @@ func (g *guest) run() (status int, err error) {
 }
 
 // exit handles what the guest has come back for.
-func (g *guest) exit() (status int, ended bool, err error) {
-	switch reason := order.Uint32(g.shared[kvmExitReason:]); reason {
+func (t *tender) exit() (status int, ended bool, err error) {
+	switch reason := order.Uint32(t.shared[kvmExitReason:]); reason {
 	case kvmExitIO:
-		port := order.Uint16(g.shared[kvmExitIOPort:])
-		if port <= callPort || g.shared[kvmExitIODirection] != kvmExitIOOut || g.shared[kvmExitIOSize] != 4 || order.Uint32(g.shared[kvmExitIOCount:]) != 1 {
+		port := order.Uint16(t.shared[kvmExitIOPort:])
+		if port <= callPort || t.shared[kvmExitIODirection] != kvmExitIOOut || t.shared[kvmExitIOSize] != 4 || order.Uint32(t.shared[kvmExitIOCount:]) != 1 {
 			return 0, false, fmt.Errorf("the guest used I/O port %#x in a way that is no hypercall", port)
 		}
-		data := order.Uint64(g.shared[kvmExitIODataOffset:])
-		return g.call(port-callPort, uint64(order.Uint32(g.shared[data:])))
+		data := order.Uint64(t.shared[kvmExitIODataOffset:])
+		return t.call(port-callPort, uint64(order.Uint32(t.shared[data:])))
 	case kvmExitHalt:
-		return 0, false, fmt.Errorf("the guest has stopped its processor at %#x; Solo5 guests poll or halt by hypercall", g.instruction())
+		return 0, false, fmt.Errorf("the guest has stopped its processor at %#x; Solo5 guests poll or halt by hypercall", t.instruction())
 	case kvmExitShutdown:
-		return 0, false, fmt.Errorf("the guest has crashed at %#x: an exception that it does not handle", g.instruction())
+		return 0, false, fmt.Errorf("the guest has crashed at %#x: an exception that it does not handle", t.instruction())
 	case kvmExitMMIO:
-		return 0, false, fmt.Errorf("the guest has crashed at %#x: it may not use the memory at %#x", g.instruction(), order.Uint64(g.shared[kvmExitMMIOAddress:]))
+		return 0, false, fmt.Errorf("the guest has crashed at %#x: it may not use the memory at %#x", t.instruction(), order.Uint64(t.shared[kvmExitMMIOAddress:]))
 	case kvmExitFailEntry, kvmExitInternal:
-		return 0, false, fmt.Errorf("the processor cannot run the guest at %#x (KVM exit %d, %#x)", g.instruction(), reason, order.Uint64(g.shared[kvmExitIODirection:]))
+		return 0, false, fmt.Errorf("the processor cannot run the guest at %#x (KVM exit %d, %#x)", t.instruction(), reason, order.Uint64(t.shared[kvmExitIODirection:]))
 	default:
 		return 0, false, fmt.Errorf("the guest has come back for KVM exit %d, which Solo5 does not know", reason)
 	}
