@@ -203,7 +203,8 @@ func dialOne(ctx context.Context, limit time.Duration, addr *net.UDPAddr, cfg Co
 	t := &quic.Transport{Conn: socket}
 	release := func() { _, _ = t.Close(), closeSocket(socket) }
 	conf := cfg.quic()
-	conf.KeepAlivePeriod = cfg.KeepAlive
+	// QUIC's own only steps in where the idle timeout of the peer is a short one.
+	conf.KeepAlivePeriod = cfg.KeepAlive * 3 / 2
 	conn, err := t.Dial(ctx, addr, cfg.TLS, conf)
 	if err != nil {
 		release()
@@ -222,6 +223,7 @@ func dialOne(ctx context.Context, limit time.Duration, addr *net.UDPAddr, cfg Co
 		release()
 		return nil, err
 	}
+	s.track(func() { s.keepAlive(conn.Context(), cfg.KeepAlive) })
 	return s, nil
 }
 

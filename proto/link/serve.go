@@ -33,6 +33,9 @@ func (s *Session) Serve(ctx context.Context, h drpc.Handler) error {
 			if end := s.Err(); end != nil {
 				return end
 			}
+			if ctx.Err() == nil {
+				return sessionError(err) // of a connection that is just ending
+			}
 			return fmt.Errorf("serve %s: %w", s.peer, context.Cause(ctx))
 		}
 		select {

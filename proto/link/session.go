@@ -145,6 +145,9 @@ func (s *Session) SendDatagram(b []byte) error {
 // receives are dropped.
 func (s *Session) ReceiveDatagram(ctx context.Context) ([]byte, error) {
 	b, err := s.conn.ReceiveDatagram(ctx)
+	for err == nil && isAlive(b) {
+		b, err = s.conn.ReceiveDatagram(ctx)
+	}
 	switch {
 	case err == nil:
 		return b, nil
