@@ -50,6 +50,10 @@ up() {
   printf 'export EDGEIO_REQUIRE=native\n' >"$STATE/env"
 }
 
+# kvm_works tells whether virtual machines can be run here. The device may be
+# there without being of use, as in a virtual machine without nesting.
+kvm_works() { [[ -c /dev/kvm ]] && (exec 3<>/dev/kvm) 2>/dev/null; }
+
 bring_up() {
   install_packages && docker_up && make_image || return 1
   start_registry registry || return 1
@@ -58,7 +62,7 @@ bring_up() {
   local closed=$REGISTRY_ADDR
   push_image "$open" && push_image "$closed" login || return 1
   {
-    printf 'export EDGEIO_REQUIRE=native,docker\n'
+    printf 'export EDGEIO_REQUIRE=native,docker,qemu%s\n' "$(kvm_works && printf ,kvm)"
     printf 'export EDGEIO_TEST_IMAGE=%q\n' "$TEST_IMAGE"
     printf 'export EDGEIO_TEST_REGISTRY=%q\n' "$open"
     printf 'export EDGEIO_TEST_REGISTRY_AUTH=%q\n' "$closed"

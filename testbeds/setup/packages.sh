@@ -9,6 +9,8 @@ missing_packages() {
   have protoc || printf '%s\n' protobuf-compiler
   have ip || printf '%s\n' iproute2
   have iptables || printf '%s\n' iptables
+  # Runs unikernel images of the target virtio; takes some 20 s to install.
+  have qemu-system-x86_64 || printf '%s\n' qemu-system-x86
 }
 
 # static_busybox prints the path of a busybox that runs in an empty root.

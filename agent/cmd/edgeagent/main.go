@@ -79,7 +79,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		},
 		Commands: []*cli.Command{
 			runCommand(), joinCommand(), leaveCommand(), driversCommand(), capabilitiesCommand(),
-			workloadsCommand(), versionCommand(), completionCommand(),
+			workloadsCommand(), imageCommand(), versionCommand(), completionCommand(),
 		},
 	}
 	for _, c := range app.Commands {
