@@ -3,12 +3,15 @@ package uplink
 import (
 	"context"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/edgeio/edgeio/agent/workload"
 	"github.com/edgeio/edgeio/drivers"
 	edgeiov1 "github.com/edgeio/edgeio/proto/edgeio/v1"
+	"github.com/edgeio/edgeio/proto/identity"
+	"github.com/edgeio/edgeio/proto/identity/identitytest"
 	"github.com/edgeio/edgeio/proto/job"
 )
 
@@ -49,13 +52,14 @@ func FuzzApply(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(seed)
+	id := identitytest.NewAuthority(f, time.Now()).Enrol(f, identity.Node, "n", time.Now())
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		req := new(edgeiov1.ApplyRequest)
 		if proto.Unmarshal(wire, req) != nil {
 			return
 		}
 		r := &recorder{}
-		c := newChild(&Uplink{cfg: Config{Workloads: r, News: offering{}}})
+		c := newChild(&Uplink{cfg: Config{Workloads: r, News: offering{}, Identity: id}})
 		resp, err := c.Apply(t.Context(), req)
 		if err != nil {
 			return
