@@ -1,7 +1,6 @@
 package capabilities
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +25,12 @@ type Prober interface {
 
 // Probers returns the probes that Discover runs.
 func Probers() []Prober {
-	return []Prober{identity{}, system{}, cpu{}, memory{}, disk{}, network{}}
+	return []Prober{
+		identity{}, system{}, board{}, cpu{}, memory{}, disk{}, network{},
+		pciDevices{}, usbDevices{}, platformDevices{}, accelerators{}, fpgaManagers{},
+		video{}, serialPorts{}, buses{}, sensors{}, tpms{},
+		virtualisation{}, kvm{}, cgroups{}, security{}, clock{},
+	}
 }
 
 // Discover runs all probes at once and returns what they found by their
@@ -68,7 +72,12 @@ func discover(ctx context.Context, host Host, probers []Prober) Report {
 			report.Warnings = append(report.Warnings, p.Name()+": "+strings.ReplaceAll(f.err.Error(), "\n", "; "))
 		}
 	}
-	slices.SortFunc(report.Warnings, cmp.Compare[string])
+	report.Devices = settle(report.Devices)
+	if n := len(report.Devices); n > maxDevices {
+		report.Devices = report.Devices[:maxDevices]
+		report.Warnings = append(report.Warnings, fmt.Sprintf("devices: only %d of %d are reported", maxDevices, n))
+	}
+	slices.Sort(report.Warnings)
 	return report
 }
 
