@@ -12,7 +12,7 @@ var (
 	ErrNotFound    = errors.New("not found")          // no such workload
 	ErrConflict    = errors.New("conflict")           // not possible in the workload's phase, or the name or port is taken
 	ErrUnavailable = errors.New("unavailable")        // the runtime does not answer; retried
-	ErrImage       = errors.New("image")              // image missing, wrong checksum or architecture, registry trouble
+	ErrImage       = errors.New("image")              // image missing, wrong checksum or architecture, registry trouble; with ErrUnavailable beside it: may pass
 	ErrDenied      = errors.New("denied")             // permissions or credentials
 	ErrExhausted   = errors.New("resource exhausted") // disk full, limits of the host
 	ErrUnsupported = errors.New("unsupported")        // this driver cannot do that

@@ -152,6 +152,9 @@ func TestPullErrorClasses(t *testing.T) {
 		"something new": drivers.ErrImage,
 	} {
 		err := pullError("create", "i", w, errors.New(text))
+		if passes := strings.Contains(text, "no such host"); passes != errors.Is(err, drivers.ErrUnavailable) {
+			t.Errorf("%q: %v; is it passing trouble? want %v", text, err, passes)
+		}
 		if !errors.Is(err, class) || !strings.Contains(err.Error(), "reg.example/a:1") || !strings.Contains(err.Error(), text) {
 			t.Errorf("%q: %v; want class %v", text, err, class)
 		}

@@ -69,7 +69,8 @@ func (d *Driver) pull(ctx context.Context, op, id string, w wanted, patience tim
 	case ctx.Err() != nil:
 		return d.fail(ctx, op, id, ctx.Err())
 	case errors.Is(context.Cause(pullCtx), errSilent):
-		return drivers.Errorf(drivers.ErrImage, op, id, "fetch image %s: registry %s shows no progress: check that this node reaches it", w.reference, reference.Domain(w.named))
+		return drivers.Errorf(drivers.ErrImage, op, id, "fetch image %s: registry %s shows no progress: check that this node reaches it%w",
+			w.reference, reference.Domain(w.named), passing{})
 	}
 	return pullError(op, id, w, err)
 }
@@ -104,11 +105,25 @@ func pullError(op, id string, w wanted, err error) error {
 	case says("connection refused", "no such host", "timeout", "network is unreachable", "no route to host",
 		"server misbehaving", "name resolution", "deadline exceeded", "awaiting headers", "tls", "x509", "eof"):
 		what = "the registry " + host + " cannot be reached"
+		err = passing{err}
 	default:
 		what = "the registry " + host + " did not deliver it"
 	}
 	return drivers.Errorf(class, op, id, "fetch image %s: %s: %w", w.reference, what, plain(err))
 }
+
+// passing is trouble with an image that may be over soon: the class that says so
+// is added to that of the error around it.
+type passing struct{ error }
+
+func (p passing) Error() string {
+	if p.error == nil {
+		return ""
+	}
+	return plain(p.error).Error()
+}
+
+func (p passing) Unwrap() []error { return []error{drivers.ErrUnavailable, p.error} }
 
 // pullSum adds up the progress of an image's layers.
 type pullSum struct {
