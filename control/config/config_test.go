@@ -44,10 +44,10 @@ func check[T Root | Cluster](t *testing.T, file string, c *T, validate func() er
 
 func TestLoadNamesThePlaceOfAnError(t *testing.T) {
 	for text, want := range map[string]string{
-		"name: a\nlinkaddr: x\n":      "unknown field",
-		"name: [a]\n":                 "[1:7]",
-		"name: a\nname: b\n":          "already defined",
-		"usage_interval: often\n":     "invalid duration",
+		"name: a\nlinkaddr: x\n":       "unknown field",
+		"name: [a]\n":                  "[1:7]",
+		"name: a\nname: b\n":           "already defined",
+		"usage_interval: often\n":      "invalid duration",
 		"log:\n    level:\n  - nope\n": "[",
 	} {
 		file := filepath.Join(t.TempDir(), "root.yaml")
