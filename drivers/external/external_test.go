@@ -74,9 +74,7 @@ func beProgram(role string) error {
 		if err != nil {
 			return err
 		}
-		return Serve(context.Background(), &client{suspect: func() {}, dial: func(ctx context.Context) (net.Conn, error) {
-			return dial(ctx, string(path))
-		}})
+		return Serve(context.Background(), &client{suspect: func() {}, dial: dialer(string(path))})
 	case "native":
 		d, err := native.New(native.Config{
 			Dir:      filepath.Join(os.Getenv(EnvDir), "native"),
@@ -98,6 +96,10 @@ func beProgram(role string) error {
 		os.Exit(3)
 	}
 	return fmt.Errorf("there is no role %s", role)
+}
+
+func dialer(socket string) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) { return dial(ctx, socket) }
 }
 
 // speak answers everything with one line.
@@ -185,7 +187,7 @@ func newDriver(t testing.TB, cfg Config) *Driver {
 	return d
 }
 
-// program returns the pid of d's program once there is another than not.
+// kill sends a signal to the program.
 func (d *Driver) kill(t testing.TB, sig syscall.Signal) {
 	t.Helper()
 	if err := syscall.Kill(int(d.pid.Load()), sig); err != nil {
