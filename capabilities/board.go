@@ -40,7 +40,7 @@ func (h Host) deviceTree(property string) string {
 func (h Host) compatible() []string {
 	var out []string
 	for name := range strings.SplitSeq(h.deviceTree("compatible"), "\x00") {
-		if name = clean(name); name != "" {
+		if name = clean(name); slug(name) != "" {
 			out = append(out, name)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -38,12 +39,29 @@ func (pciDevices) Probe(ctx context.Context, h Host) (func(*Report), error) {
 		d.SharedMemory = kind == GPU && d.VendorID == "8086" && d.MemoryBytes == 0
 		all = append(all, &d)
 	}
+	all = oneCard(all)
 	h.lookUp(pciNames, all)
 	return func(r *Report) {
 		for _, d := range all {
 			r.Devices = append(r.Devices, *d)
 		}
 	}, nil
+}
+
+// oneCard makes one device of an FPGA card's functions, to manage it and to use
+// it: handed out one by one they would be of no use.
+func oneCard(all []*Device) []*Device {
+	var out []*Device
+	for _, d := range all {
+		slot := d.ID[:len(d.ID)-1]
+		i := slices.IndexFunc(out, func(o *Device) bool { return o.Kind == FPGA && o.ID[:len(o.ID)-1] == slot })
+		if i < 0 {
+			out = append(out, d)
+			continue
+		}
+		*out[i] = join(*out[i], *d)
+	}
+	return out
 }
 
 // pciKind tells what a device is by its numbers, or else by its class; the
@@ -67,7 +85,7 @@ func pciKind(class, vendor, product string) Kind {
 		return FPGA
 	case base == "03":
 		switch vendor {
-		case "1af4", "1b36", "1234", "1a03", "102b", "15ad", "80ee", "1414", "1013":
+		case "1af4", "1b36", "1234", "1a03", "102b", "15ad", "80ee", "1414", "1013", "1d0f":
 			return Display
 		}
 		return GPU

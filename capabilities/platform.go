@@ -17,7 +17,10 @@ func (platformDevices) Name() string { return "platform" }
 func (platformDevices) Probe(_ context.Context, h Host) (func(*Report), error) {
 	var all []Device
 	names := h.compatible()
-	tegra := slices.IndexFunc(names, func(n string) bool { return strings.HasPrefix(n, "nvidia,tegra") })
+	tegra := slices.IndexFunc(names, func(n string) bool {
+		number, found := strings.CutPrefix(n, "nvidia,tegra")
+		return found && isVersion(number)
+	})
 	switch {
 	case tegra >= 0:
 		all = h.jetsonDevices(names[tegra])
