@@ -449,7 +449,8 @@ func TestDerivedKeys(t *testing.T) {
 		}
 		return k
 	}
-	if key("a") != key("a") || key("a") == key("b") {
+	first, again := key("a"), key("a")
+	if first != again || first == key("b") {
 		t.Error("derived keys must depend on the key and the label, and on nothing else")
 	}
 }

@@ -54,7 +54,6 @@ const (
 
 func (a *asm) emit(b ...byte)  { a.code = append(a.code, b...) }
 func (a *asm) word(v uint32)   { a.code = order.AppendUint32(a.code, v) }
-func (a *asm) here() uint32    { return a.base + uint32(len(a.code)) }
 func (a *asm) text(s string)   { a.code = append(a.code, s...) }
 func (a *asm) place(l label)   { a.labels[l] = len(a.code) }
 func (a *asm) newLabel() label { a.labels = append(a.labels, -1); return label(len(a.labels) - 1) }
