@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/edgeio/edgeio/control/api"
@@ -88,10 +89,19 @@ func TestLifeOfAJob(t *testing.T) {
 	want(t, tr.Ctl("node", "show", "e580"), 0, "native")
 	want(t, tr.Ctl("cluster", "ls"), 0, "bavaria", "Garching")
 
-	followed := make(chan Result, 1)
-	go func() { followed <- tr.Ctl("job", "logs", "-f", "hello") }()
+	follows, followed := make(chan struct{}), make(chan error, 1)
+	go func() {
+		begin := sync.OnceFunc(func() { close(follows) })
+		followed <- tr.API().Logs(t.Context(), id, api.LogQuery{Follow: true, Tail: -1}, func(api.LogEntry) error {
+			begin()
+			return nil
+		})
+	}()
+	<-follows
 	want(t, tr.Ctl("job", "terminate", "--wait", "hello"), 0)
-	want(t, <-followed, 0)
+	if err := <-followed; err != nil {
+		t.Errorf("following the log of a job that is terminated: %v", err)
+	}
 
 	var j api.Job
 	r = tr.Ctl("job", "show", id, "-o", "json")

@@ -47,8 +47,14 @@ type Node struct {
 // Waiting, everywhere here.
 const (
 	pollInterval = 15 * time.Millisecond
-	awaitTimeout = 30 * time.Second
+	// A parent that was started again is noticed by the next keep-alive of a
+	// child, which may be 20 s away (link.DefaultKeepAlive).
+	awaitTimeout = 45 * time.Second
 )
+
+// usageInterval makes a node that has nothing else to say notice soon that its
+// parent was started again.
+const usageInterval = "1s"
 
 // Plant starts a root, and cleans up at the end of the test.
 func Plant(t testing.TB, programs Programs) *Tree {
@@ -67,7 +73,7 @@ func Plant(t testing.TB, programs Programs) *Tree {
 	t.Cleanup(tr.fell)
 	api, link := FreePort(t, "tcp"), FreePort(t, "udp")
 	tr.Root = &Orchestrator{Link: link, Process: tr.process("root", programs.path("edgecontrol"), "root",
-		"--data-dir", tr.path("root"), "--api-addr", api, "--link-addr", link, "--log-level", "debug")}
+		"--data-dir", tr.path("root"), "--api-addr", api, "--link-addr", link, "--usage-interval", usageInterval, "--log-level", "debug")}
 	tr.StartRoot()
 	return tr
 }
@@ -112,7 +118,7 @@ func (tr *Tree) AddCluster(name, location string) *Orchestrator {
 	link := FreePort(tr.t, "udp")
 	c := &Orchestrator{Link: link, Process: tr.process("cluster-"+name, tr.programs.path("edgecontrol"), "cluster",
 		"--data-dir", tr.path("cluster-"+name), "--name", name, "--location", location,
-		"--link-addr", link, "--join", tr.Root.Link, "--log-level", "debug")}
+		"--link-addr", link, "--join", tr.Root.Link, "--usage-interval", usageInterval, "--log-level", "debug")}
 	tr.clusters = append(tr.clusters, c)
 	tr.StartOrchestrator(c, "EDGECLUSTER_TOKEN="+tr.JoinToken(api.JoinCluster))
 	tr.AwaitCluster(name, true)
