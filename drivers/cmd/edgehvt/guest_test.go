@@ -4,6 +4,7 @@ package main_test
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,6 +57,15 @@ func TestGuests(t *testing.T) {
 		{"argument far outside", steps(guest.Hypercall(8, 0xfffffff8)), nil, "", 1, "hypercall 8 with an argument"},
 		{"unknown hypercall", steps(guest.Hypercall(9, 0x110000)), nil, "", 1, "hypercall 9, which does not exist"},
 		{"hypercall zero", steps(guest.Hypercall(0, 0x110000)), nil, "", 1, "I/O port 0x500"},
+		// mov edx, 0x502 stands in front of: out dx, al; in eax, dx; rep outsd; out dx, ax.
+		{"byte to a port", steps(guest.Code(0xba, 2, 5, 0, 0, 0xee)), nil, "", 1, "no hypercall"},
+		{"word to a port", steps(guest.Code(0xba, 2, 5, 0, 0, 0x66, 0xef)), nil, "", 1, "no hypercall"},
+		{"reads a port", steps(guest.Code(0xba, 2, 5, 0, 0, 0xed)), nil, "", 1, "no hypercall"},
+		{"string to a port", steps(guest.Code(0xba, 2, 5, 0, 0, 0xb9, 16, 0, 0, 0, 0xbe, 0, 0, 0x11, 0, 0xf3, 0x6f)), nil, "", 1, "edgehvt: the guest"},
+		{"other port", steps(guest.Code(0xba, 0xf8, 3, 0, 0, 0xef)), nil, "", 1, "I/O port 0x3f8"},
+		{"stops its processor", steps(guest.Code(0xf4)), nil, "", 1, "has stopped its processor"},
+		{"resets by a null page table", steps(guest.Code(0x31, 0xc0, 0x0f, 0x22, 0xd8)), nil, "", 1, "edgehvt: the "},
+		{"leaves long mode", steps(guest.Code(0x31, 0xc0, 0x0f, 0x22, 0xc0)), nil, "", 1, "edgehvt: the "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -305,6 +315,35 @@ func BenchmarkStartToExit(b *testing.B) {
 	for b.Loop() {
 		if err := exec.Command(path, "--mem=16", image).Run(); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestHostileImages starts images with random damage: whatever happens, it is
+// an end that edgehvt knows of, soon after it is told to end.
+func TestHostileImages(t *testing.T) {
+	requireKVM(t)
+	random := rand.New(rand.NewPCG(5, 5))
+	sound := guest.HVT(nil, guest.Print("up\n"), guest.Touch(1<<20), guest.Loop(guest.Sleep(time.Millisecond)))
+	for i := range 150 {
+		image := slices.Clone(sound)
+		for range 1 + random.IntN(4) {
+			at := random.IntN(len(image))
+			if i%2 == 0 {
+				at = random.IntN(64 + 4*56 + 200) // headers and notes
+			}
+			image[at] = byte(random.Uint32())
+		}
+		p := start(t, image, nil)
+		console := p.stdout.(*os.File)
+		_ = console.SetReadDeadline(time.Now().Add(200 * time.Millisecond)) // it may say nothing
+		_, _ = console.Read(make([]byte, 1))
+		_ = console.SetReadDeadline(time.Time{})
+		_ = p.cmd.Process.Signal(syscall.SIGTERM)
+		_, status := p.wait()
+		// SIGTERM may come before edgehvt has asked for it.
+		if text := p.stderr.String(); status == 2 || status > 128 && status != 128+int(syscall.SIGTERM) && status != 255 || strings.Contains(text, "goroutine") {
+			t.Errorf("image %d: status %d, stderr %s", i, status, text)
 		}
 	}
 }

@@ -108,7 +108,7 @@ func ioctl(fd int, request uintptr, arg unsafe.Pointer) (int, error) {
 func newMachine(memoryBytes uint64) (*machine, error) {
 	kvm, err := unix.Open("/dev/kvm", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: "/dev/kvm", Err: err}
+		return nil, explain(err)
 	}
 	m := &machine{kvm: kvm}
 	if v, err := ioctl(kvm, kvmGetAPIVersion, nil); err != nil || v != kvmAPIVersion {
@@ -135,6 +135,15 @@ func newMachine(memoryBytes uint64) (*machine, error) {
 		return nil, fmt.Errorf("map processor state: %w", err)
 	}
 	return m, m.setCPUID()
+}
+
+// explain says what to do where /dev/kvm cannot be opened.
+func explain(err error) error {
+	remedy := "switch virtualisation on in the firmware, or allow it in virtual machines, and load the module kvm_intel or kvm_amd"
+	if err == unix.EACCES || err == unix.EPERM {
+		remedy = "run as root, or as a member of the group of /dev/kvm"
+	}
+	return fmt.Errorf("%w: %s", &os.PathError{Op: "open", Path: "/dev/kvm", Err: err}, remedy)
 }
 
 // maxCPUID is more than any KVM returns.

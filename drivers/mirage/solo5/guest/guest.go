@@ -7,8 +7,8 @@
 //	image := guest.HVT(nil, guest.Print("hello\n"), guest.Exit(3))
 //
 // hvt guests can do all steps. Virtio guests have no devices: they can do
-// Print, PrintCommandLine, Sleep, SleepForever, Spin, Exit, Abort, Crash and
-// Loop. They run in 32-bit mode on COM1 and isa-debug-exit, and say like Solo5
+// Print, PrintCommandLine, Sleep, SleepForever, Spin, Exit, Abort, Crash, Code
+// and Loop. They run in 32-bit mode on COM1 and isa-debug-exit, and say like Solo5
 // how they end ("Solo5: solo5_exit(3) called"), since QEMU's status does not.
 // Where a target cannot do a step, HVT or Virtio panic: that is a mistake in a test.
 package guest
@@ -64,6 +64,9 @@ func Abort() Step { return machine.abort }
 
 // Crash runs an instruction that does not exist. There is nobody to handle that.
 func Crash() Step { return func(m machine) { m.asm().undefined() } }
+
+// Code runs instructions given as machine code, for tests that want it bad.
+func Code(instructions ...byte) Step { return func(m machine) { m.asm().emit(instructions...) } }
 
 // Loop repeats steps forever.
 func Loop(steps ...Step) Step {
