@@ -56,6 +56,7 @@ type Images struct {
 // Drivers has a section for each runtime that can be configured.
 type Drivers struct {
 	Disabled []string `yaml:"disabled"` // runtimes that are not used
+	Dir      string   `yaml:"dir"`      // where driver programs are looked for; they are called edgedriver-RUNTIME
 	Native   Native   `yaml:"native"`
 	Docker   Docker   `yaml:"docker"`
 }
@@ -89,7 +90,7 @@ func Default() Config {
 	return Config{
 		Name: host, StateDir: "/var/lib/edgeio/agent", UsageInterval: 15 * time.Second,
 		Log: Log{Level: "info", Format: "text"}, Reserve: Reserve{MemoryMB: -1, DiskMB: 1000},
-		Images: Images{CacheMB: 10_000},
+		Images: Images{CacheMB: 10_000}, Drivers: Drivers{Dir: "/usr/lib/edgeio/drivers"},
 	}
 }
 
@@ -152,6 +153,9 @@ func (c Config) Validate() error {
 	}
 	if c.Images.CacheMB < 0 {
 		bad("images.cache_mb", "%d: want 0 or more", c.Images.CacheMB)
+	}
+	if c.Drivers.Dir != "" && !filepath.IsAbs(c.Drivers.Dir) {
+		bad("drivers.dir", "%q: want an absolute path", c.Drivers.Dir)
 	}
 	for host, r := range c.Registries {
 		if r.Username == "" || r.PasswordFile == "" {

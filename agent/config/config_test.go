@@ -129,13 +129,13 @@ func TestValidate(t *testing.T) {
 	c := Default()
 	c.Name, c.StateDir, c.Parents, c.UsageInterval = "a b", "relative", []string{"host"}, 0
 	c.Log = Log{Level: "loud", Format: "xml"}
-	c.Reserve.DiskMB = -1
+	c.Reserve.DiskMB, c.Drivers.Dir = -1, "relative"
 	c.Registries = map[string]Registry{"r": {Username: "u"}}
 	err := c.Validate()
 	if err == nil {
 		t.Fatal("valid")
 	}
-	for _, field := range []string{"name", "state_dir", "parents[0]", "usage_interval", "log.level", "log.format", "reserve.disk_mb", "registries.r"} {
+	for _, field := range []string{"name", "state_dir", "parents[0]", "usage_interval", "log.level", "log.format", "reserve.disk_mb", "drivers.dir", "registries.r"} {
 		if !strings.Contains(err.Error(), field+": ") {
 			t.Errorf("no word of %s in:\n%v", field, err)
 		}

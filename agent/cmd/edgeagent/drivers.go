@@ -36,7 +36,8 @@ func builders() map[string]func(setup) (drivers.Driver, error) {
 }
 
 // newDrivers returns the drivers that are not switched off. One that cannot be
-// set up is there, too, and says why it is not usable: the others work on.
+// set up is there, too, and says why it is not usable: the others work on. The
+// caller closes them with closeDrivers.
 func newDrivers(cfg config.Config, agentID string, passwords map[string]artifact.Credential, log *slog.Logger) map[string]drivers.Driver {
 	all := map[string]drivers.Driver{}
 	for name, build := range builders() {
@@ -49,6 +50,7 @@ func newDrivers(cfg config.Config, agentID string, passwords map[string]artifact
 		}
 		all[name] = d
 	}
+	addPrograms(all, setup{cfg, agentID, passwords, log})
 	return all
 }
 
@@ -84,7 +86,7 @@ func passwords(cfg config.Config) (map[string]artifact.Credential, error) {
 }
 
 // assemble puts together what this machine and build have. The caller closes
-// the cache of images.
+// the cache of images and the drivers.
 func assemble(ctx context.Context, cfg config.Config, log *slog.Logger) (node.Parts, *artifact.Cache, error) {
 	fail := func(err error) (node.Parts, *artifact.Cache, error) { return node.Parts{}, nil, err }
 	id, err := node.OpenIdentity(cfg.StateDir)

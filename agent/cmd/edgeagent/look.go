@@ -3,13 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -19,7 +18,6 @@ import (
 
 	"github.com/edgeio/edgeio/agent/node"
 	"github.com/edgeio/edgeio/agent/workload"
-	"github.com/edgeio/edgeio/capabilities"
 	"github.com/edgeio/edgeio/drivers"
 )
 
@@ -57,8 +55,9 @@ func driversCommand() *cli.Command {
 				if err != nil {
 					return err
 				}
-				infos := probe(c.Context, newDrivers(cfg, "drivers-list", nil, slog.New(slog.DiscardHandler)))
-				return show(c, infos, func(w io.Writer) { driverTable(w, infos) })
+				all := newDrivers(cfg, "drivers-list", nil, slog.New(slog.DiscardHandler))
+				infos := probe(c.Context, all)
+				return errors.Join(show(c, infos, func(w io.Writer) { driverTable(w, infos) }), closeDrivers(all))
 			},
 		}},
 	}
@@ -107,42 +106,6 @@ func orDash(s string) string {
 		return "-"
 	}
 	return s
-}
-
-func capabilitiesCommand() *cli.Command {
-	return &cli.Command{
-		Name: "capabilities", Usage: "show what this machine is and has",
-		Flags: append(settings(), outputFlag(),
-			&cli.StringFlag{Name: "host-root", Usage: "`DIR` where the root of the machine to look at is", Value: "/"}),
-		Action: func(c *cli.Context) error {
-			cfg, err := load(c)
-			if err != nil {
-				return err
-			}
-			host := capabilities.Host{Root: c.String("host-root")}
-			if _, err := os.Stat(cfg.StateDir); err == nil && !c.IsSet("host-root") {
-				host.StateDir = cfg.StateDir
-			}
-			r := capabilities.Discover(c.Context, host)
-			return show(c, r, func(w io.Writer) { capabilityTable(w, r) })
-		},
-	}
-}
-
-func capabilityTable(w io.Writer, r capabilities.Report) {
-	rows := [][2]string{
-		{"Host", r.Hostname}, {"Machine", r.Machine}, {"System", r.OS.Name}, {"Kernel", r.Kernel}, {"Virtualisation", r.Virtualisation},
-		{"Architecture", r.Arch}, {"Processor", r.CPU.Model}, {"Cores", strconv.Itoa(r.CPU.Cores)},
-		{"Memory", fmt.Sprintf("%d MB", r.Memory.TotalBytes/1_000_000)},
-		{"Disk", fmt.Sprintf("%d of %d MB free at %s", r.Disk.FreeBytes/1_000_000, r.Disk.TotalBytes/1_000_000, r.Disk.Path)},
-		{"Addresses", strings.Join(r.Addresses, " ")},
-	}
-	for _, row := range rows {
-		_, _ = fmt.Fprintf(w, "%s\t%s\n", row[0], orDash(row[1]))
-	}
-	for _, warning := range r.Warnings {
-		_, _ = fmt.Fprintf(w, "Warning\t%s\n", warning)
-	}
 }
 
 func workloadsCommand() *cli.Command {

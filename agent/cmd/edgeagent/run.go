@@ -58,7 +58,7 @@ func run(c *cli.Context) error {
 	}
 	n, err := node.New(cfg, parts)
 	if err != nil {
-		return errors.Join(err, images.Close())
+		return errors.Join(err, closeDrivers(parts.Drivers), images.Close())
 	}
 	ctx, cancel := context.WithCancel(c.Context)
 	settled := make(chan struct{})
@@ -66,7 +66,7 @@ func run(c *cli.Context) error {
 	err = n.Run(ctx)
 	cancel()
 	<-settled
-	return errors.Join(err, images.Close())
+	return errors.Join(err, closeDrivers(parts.Drivers), images.Close())
 }
 
 func joinCommand() *cli.Command {
