@@ -47,7 +47,7 @@ func (tr *Tree) execute(stdin, program string, args []string) Result {
 	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, tr.programs.path(program), args...)
-	cmd.Env = append(os.Environ(), "EDGECTL_CONFIG="+tr.ctlConfig(), "GORACE=log_path="+tr.path("race"))
+	cmd.Env = append(os.Environ(), "EDGECTL_CONFIG="+tr.ctlConfig(), tr.raceOptions())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr

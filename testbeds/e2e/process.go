@@ -152,6 +152,12 @@ func (o *output) String() string {
 	return string(b)
 }
 
+// raceOptions has data races written into the tree, and programs end without
+// the second's pause that is for detectors that lag behind.
+func (tr *Tree) raceOptions() string {
+	return "GORACE=log_path=" + tr.path("race") + " halt_on_error=0 atexit_sleep_ms=0"
+}
+
 // processesOf returns, by PID, the command lines of all processes whose
 // arguments or working directory lie in dir, but for the given ones: the
 // programs of a tree, its shims and its workloads.

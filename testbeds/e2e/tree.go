@@ -93,7 +93,7 @@ func (tr *Tree) path(name ...string) string {
 func (tr *Tree) process(name string, argv ...string) *Process {
 	return &Process{
 		Name: name, t: tr.t, argv: argv, out: output{t: tr.t, path: tr.path(name + ".log")},
-		env: []string{"GORACE=log_path=" + tr.path("race") + " halt_on_error=0", "PATH=" + tr.programs.Dir + ":" + os.Getenv("PATH")},
+		env: []string{tr.raceOptions(), "PATH=" + tr.programs.Dir + ":" + os.Getenv("PATH")},
 	}
 }
 
