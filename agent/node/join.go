@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/edgeio/edgeio/agent/config"
@@ -55,6 +56,22 @@ func readParents(stateDir string) ([]string, error) {
 	return strings.Fields(string(data)), nil
 }
 
+// Parents returns the addresses of the node's parents: those that are
+// configured, then those that it joined at.
+func Parents(cfg config.Config) ([]string, error) {
+	joined, err := readParents(cfg.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for _, a := range append(append([]string{}, cfg.Parents...), joined...) {
+		if !slices.Contains(all, a) {
+			all = append(all, a)
+		}
+	}
+	return all, nil
+}
+
 // Leave tells the parent that the node does not come back, and forgets the
 // certificate. If the agent runs, it does so itself, and ends.
 func Leave(ctx context.Context, cfg config.Config, log *slog.Logger) error {
@@ -69,11 +86,10 @@ func Leave(ctx context.Context, cfg config.Config, log *slog.Logger) error {
 	if !id.Enrolled() {
 		return ErrNotJoined
 	}
-	joined, err := readParents(cfg.StateDir)
+	parents, err := Parents(cfg)
 	if err != nil {
 		return err
 	}
-	parents := append(append([]string{}, cfg.Parents...), joined...)
 	if err := uplink.Leave(ctx, parents, id, leaveReason, log); err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			return cli.ShowAppHelp(c)
 		},
 		Commands: []*cli.Command{
-			runCommand(), joinCommand(), leaveCommand(), driversCommand(), capabilitiesCommand(),
+			runCommand(), joinCommand(), leaveCommand(), driversCommand(), capabilitiesCommand(), doctorCommand(),
 			workloadsCommand(), imageCommand(), versionCommand(), completionCommand(),
 		},
 	}
