@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"storj.io/drpc"
+	"storj.io/drpc/drpcerr"
 	"storj.io/drpc/drpcmanager"
 	"storj.io/drpc/drpcwire"
 )
@@ -43,10 +44,11 @@ func (c callConn) Invoke(ctx context.Context, rpc string, enc drpc.Encoding, in,
 	if err == nil {
 		err = st.CloseSend()
 	}
-	// EOF: the peer has answered before it had all of the request, which can
-	// only be an error, and that is what MsgRecv returns.
-	if err == nil || errors.Is(err, io.EOF) {
-		err = st.Stream.MsgRecv(out, enc)
+	// The peer may answer before it has all of the request. Then it is the answer
+	// that counts, and not that the rest could not be written.
+	received := st.Stream.MsgRecv(out, enc)
+	if err == nil || received == nil || errors.Is(err, io.EOF) || Class(drpcerr.Code(received)).valid() {
+		err = received
 	}
 	if errors.Is(err, io.EOF) {
 		err = Error(Internal, "the peer ended the call without an answer")
