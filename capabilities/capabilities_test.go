@@ -249,18 +249,3 @@ func FuzzAddresses(f *testing.F) {
 		}
 	})
 }
-
-func BenchmarkDiscover(b *testing.B) {
-	for b.Loop() {
-		Discover(b.Context(), Host{})
-	}
-}
-
-func BenchmarkSample(b *testing.B) {
-	s := NewSampler(Host{})
-	for b.Loop() {
-		if _, err := s.Sample(b.Context()); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
