@@ -239,7 +239,7 @@ func TestHang(t *testing.T) {
 		_, err := n.Wait(t.Context(), h)
 		waited <- err
 	}()
-	n.kill(t, syscall.SIGSTOP)
+	n.freeze(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	begin := time.Now()
@@ -277,7 +277,7 @@ func TestCloseHung(t *testing.T) {
 	}
 	n := newNode(t, 0)
 	h := n.running(t, "a")
-	n.kill(t, syscall.SIGSTOP)
+	n.freeze(t)
 	done := make(chan error, 1)
 	go func() { _, err := n.Wait(t.Context(), h); done <- err }()
 	begin := time.Now()
