@@ -3,6 +3,8 @@ package external
 import (
 	"context"
 	"errors"
+	"net"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -61,4 +63,48 @@ func TestCancelTravels(t *testing.T) {
 	if took := time.Since(begun); took > cancelGrace {
 		t.Errorf("Create took %v: it was not told", took)
 	}
+}
+
+// stubborn does not obey its context.
+type stubborn struct {
+	*fake.Driver
+	begun, over chan struct{}
+}
+
+func (s stubborn) Start(context.Context, drivers.Handle) error {
+	close(s.begun)
+	<-s.over
+	return nil
+}
+
+// TestStubbornDriver must not keep a program alive whose agent is gone.
+func TestStubbornDriver(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for a timeout")
+	}
+	d := stubborn{fake.New(fake.NewHost(nil)), make(chan struct{}), make(chan struct{})}
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	served := make(chan error, 1)
+	go func() { served <- serve(ctx, d, l) }()
+	called := make(chan error, 1)
+	c := &client{suspect: func() {}, dial: dialer(socket)}
+	go func() { called <- c.Start(t.Context(), drivers.Handle{}) }()
+	<-d.begun
+	cancel()
+	select {
+	case err := <-served:
+		if err == nil {
+			t.Error("serve says that all is well")
+		}
+	case <-time.After(stopTimeout):
+		t.Error("serve waits for a call that does not end")
+	}
+	close(d.over)
+	<-called
 }
