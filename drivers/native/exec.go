@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/edgeio/edgeio/drivers"
+	"github.com/edgeio/edgeio/drivers/internal/process"
 	"github.com/edgeio/edgeio/drivers/internal/shim"
 	"golang.org/x/sys/unix"
 )
@@ -23,21 +24,21 @@ const execDrain = 3 * time.Second
 // its control group and work directory and with its environment. A Read of
 // o.Stdin that blocks when the command ends is not waited for.
 func (d *Driver) Exec(ctx context.Context, h drivers.Handle, o drivers.ExecOptions) (int, error) {
-	w, err := d.open("exec", h)
+	w, err := d.Open("exec", h)
 	if err != nil {
 		return 0, err
 	}
-	st, err := w.state()
+	st, err := w.State()
 	if err != nil {
 		return 0, err
 	}
 	if err := (drivers.Spec{ID: h.ID, Command: o.Command, Env: o.Env}).Check(); err != nil || len(o.Command) == 0 {
-		return 0, w.errorf(drivers.ErrInvalid, "%w", errors.Join(err, errIfEmpty(o.Command)))
+		return 0, w.Errorf(drivers.ErrInvalid, "%w", errors.Join(err, errIfEmpty(o.Command)))
 	}
-	if st.phase != drivers.PhaseRunning {
-		return 0, w.errorf(drivers.ErrConflict, "it is not running")
+	if st.Phase != drivers.PhaseRunning {
+		return 0, w.Errorf(drivers.ErrConflict, "it is not running")
 	}
-	l, err := w.launch()
+	l, err := w.Launch()
 	if err != nil {
 		return 0, err
 	}
@@ -48,17 +49,17 @@ func (d *Driver) Exec(ctx context.Context, h drivers.Handle, o drivers.ExecOptio
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		_, _ = w.waitRun(running)
+		_, _ = w.WaitRun(running)
 		cancel()
 	}()
 	defer func() { cancel(); <-watched }()
 
-	code, err := w.exec(running, l, o)
+	code, err := d.exec(running, w, l, o)
 	if cerr := ctx.Err(); cerr != nil {
-		return 0, w.errorf(drivers.ErrUnavailable, "%w", cerr)
+		return 0, w.Errorf(drivers.ErrUnavailable, "%w", cerr)
 	}
 	if err != nil {
-		return 0, w.fail(err)
+		return 0, w.Fail(err)
 	}
 	return code, nil
 }
@@ -70,8 +71,8 @@ func errIfEmpty(command []string) error {
 	return nil
 }
 
-func (w *workload) exec(ctx context.Context, l *shim.Launch, o drivers.ExecOptions) (int, error) {
-	cmd := exec.CommandContext(ctx, w.cfg.ShimPath, "exec", w.dir)
+func (d *Driver) exec(ctx context.Context, w *process.Workload, l *shim.Launch, o drivers.ExecOptions) (int, error) {
+	cmd := exec.CommandContext(ctx, d.Config().ShimPath, "exec", w.Dir)
 	cmd.Env = []string{"GOMAXPROCS=1"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -11,40 +11,41 @@ import (
 	"syscall"
 
 	"github.com/edgeio/edgeio/drivers"
+	"github.com/edgeio/edgeio/drivers/internal/process"
 	"github.com/edgeio/edgeio/drivers/internal/shim"
 )
 
 // setProgram finds what is to be run; README.md has the rules.
-func (w *workload) setProgram(l *shim.Launch, spec drivers.Spec) error {
+func setProgram(w *process.Workload, l *shim.Launch, spec drivers.Spec) error {
 	image := spec.Image.Path
 	if image == "" && len(spec.Command) == 0 {
-		return w.errorf(drivers.ErrInvalid, "there is neither an image nor a command")
+		return w.Errorf(drivers.ErrInvalid, "there is neither an image nor a command")
 	}
 	isFolder := false
 	if image != "" {
 		if !filepath.IsAbs(image) {
-			return w.errorf(drivers.ErrInvalid, "image path %q is not absolute", image)
+			return w.Errorf(drivers.ErrInvalid, "image path %q is not absolute", image)
 		}
 		info, err := os.Stat(image)
 		if err != nil {
-			return w.errorf(drivers.ErrImage, "image %s: %w", image, err)
+			return w.Errorf(drivers.ErrImage, "image %s: %w", image, err)
 		}
 		isFolder = info.IsDir()
 	}
 	if len(spec.Command) == 0 {
 		if isFolder {
-			return w.errorf(drivers.ErrInvalid, "image %s is a folder: say with command which of its programs to run", image)
+			return w.Errorf(drivers.ErrInvalid, "image %s is a folder: say with command which of its programs to run", image)
 		}
 		l.Path, l.Argv = image, append([]string{image}, spec.Args...)
-		return w.checkProgram(l.Path)
+		return checkProgram(w, l.Path)
 	}
 	path, err := findProgram(spec.Command[0], image, isFolder, l.Env)
 	if err != nil {
-		return w.errorf(drivers.ErrImage, "command %s: %w", spec.Command[0], err)
+		return w.Errorf(drivers.ErrImage, "command %s: %w", spec.Command[0], err)
 	}
 	l.Path = path
 	l.Argv = append(append([]string(nil), spec.Command...), spec.Args...)
-	return w.checkProgram(l.Path)
+	return checkProgram(w, l.Path)
 }
 
 // findProgram looks for a command in the image's folder, then on the node.
@@ -80,16 +81,16 @@ func findProgram(command, image string, isFolder bool, env []string) (string, er
 }
 
 // checkProgram refuses what cannot be started by anybody.
-func (w *workload) checkProgram(path string) error {
+func checkProgram(w *process.Workload, path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
-		return w.errorf(drivers.ErrImage, "program %s: %w", path, err)
+		return w.Errorf(drivers.ErrImage, "program %s: %w", path, err)
 	}
 	if !info.Mode().IsRegular() {
-		return w.errorf(drivers.ErrImage, "program %s is not a file", path)
+		return w.Errorf(drivers.ErrImage, "program %s is not a file", path)
 	}
 	if info.Mode()&0o111 == 0 {
-		return w.errorf(drivers.ErrImage, "program %s has no execute permission (chmod +x)", path)
+		return w.Errorf(drivers.ErrImage, "program %s has no execute permission (chmod +x)", path)
 	}
 	return nil
 }
@@ -102,27 +103,27 @@ var machines = map[string]elf.Machine{
 // startFailure words an error of starting l, given the system's error number.
 // It looks for the cause only now: what the kernel starts, by binfmt_misc
 // too, is not second-guessed.
-func (w *workload) startFailure(l *shim.Launch, what string, errno syscall.Errno) error {
+func startFailure(w *process.Workload, l *shim.Launch, what string, errno syscall.Errno) error {
 	if info, err := os.Stat(l.Dir); err != nil || !info.IsDir() {
-		return w.errorf(drivers.ErrInvalid, "work directory %s does not exist", l.Dir)
+		return w.Errorf(drivers.ErrInvalid, "work directory %s does not exist", l.Dir)
 	}
 	switch errno {
 	case syscall.ENOEXEC, syscall.ELIBBAD:
-		return w.errorf(drivers.ErrImage, "program %s: %s", l.Path, formatFault(l.Path))
+		return w.Errorf(drivers.ErrImage, "program %s: %s", l.Path, formatFault(l.Path))
 	case syscall.ENOENT:
 		if _, err := os.Stat(l.Path); err == nil {
-			return w.errorf(drivers.ErrImage, "program %s needs %s, which this node lacks", l.Path, interpreter(l.Path))
+			return w.Errorf(drivers.ErrImage, "program %s needs %s, which this node lacks", l.Path, interpreter(l.Path))
 		}
-		return w.errorf(drivers.ErrImage, "program %s: %w", l.Path, errno)
+		return w.Errorf(drivers.ErrImage, "program %s: %w", l.Path, errno)
 	case syscall.EACCES:
-		return w.errorf(drivers.ErrImage, "program %s or work directory %s cannot be reached or run by user %d; check the permissions of each and of the folders above", l.Path, l.Dir, l.UID)
+		return w.Errorf(drivers.ErrImage, "program %s or work directory %s cannot be reached or run by user %d; check the permissions of each and of the folders above", l.Path, l.Dir, l.UID)
 	case syscall.EPERM:
-		return w.errorf(drivers.ErrDenied, "%s: not permitted; run edgeagent as root", what)
+		return w.Errorf(drivers.ErrDenied, "%s: not permitted; run edgeagent as root", what)
 	}
 	if errno == 0 {
-		return w.errorf(drivers.ErrUnavailable, "%s", what)
+		return w.Errorf(drivers.ErrUnavailable, "%s", what)
 	}
-	return w.errorf(class(errno), "%s: %w", what, errno)
+	return w.Errorf(process.Class(errno), "%s: %w", what, errno)
 }
 
 // formatFault says why the kernel does not take a file for a program.

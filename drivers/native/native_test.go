@@ -76,15 +76,15 @@ func start(t *testing.T, d *Driver, spec drivers.Spec) drivers.Handle {
 
 func runOf(t *testing.T, d *Driver, h drivers.Handle) *shim.Run {
 	t.Helper()
-	w, err := d.open("test", h)
+	w, err := d.Open("test", h)
 	if err != nil {
 		t.Fatal(err)
 	}
-	st, err := w.state()
-	if err != nil || st.run == nil {
+	st, err := w.State()
+	if err != nil || st.Run == nil {
 		t.Fatalf("state: %+v, %v", st, err)
 	}
-	return st.run
+	return st.Run
 }
 
 // waitLog waits until the log of h has text.
@@ -143,29 +143,6 @@ func TestShimKilled(t *testing.T) {
 			}
 			waitLog(t, d, h, "up\nup\n")
 		})
-	}
-}
-
-// TestShimStopped: an edgeshim that does nothing any more.
-func TestShimStopped(t *testing.T) {
-	d := newDriver(t, Config{Dir: t.TempDir()})
-	h := start(t, d, shell("stopped", "sleep 1000"))
-	run := runOf(t, d, h)
-	if err := syscall.Kill(run.Shim.PID, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	w, err := d.open("stop", h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if ended, err := w.tell(t.Context(), "kill", 100*time.Millisecond); ended || err != nil {
-		t.Errorf("tell: %v, %v; want that it does not end", ended, err)
-	}
-	if err := w.force(t.Context()); err != nil {
-		t.Errorf("force: %v", err)
-	}
-	if run.Main.Alive() {
-		t.Error("the workload goes on")
 	}
 }
 
@@ -395,7 +372,7 @@ func TestEnvironment(t *testing.T) {
 	s.Image.Path, s.Command, s.Args = folder, []string{"run"}, []string{"argument"}
 	s.Ports = []drivers.Port{{Name: "web-ui", Protocol: "tcp", Port: 80, HostPort: 8080}, {Protocol: "udp", Port: 9000}}
 	h := start(t, d, s)
-	waitLog(t, d, h, folder+" 8080 9000 "+defaultPath+" work argument\n"+filepath.Join(d.cfg.Dir, "env-1", "work"))
+	waitLog(t, d, h, folder+" 8080 9000 "+defaultPath+" work argument\n"+filepath.Join(d.Config().Dir, "env-1", "work"))
 	s.ID, s.Command = "no-command", nil
 	if _, err := d.Create(t.Context(), s, nil); !errors.Is(err, drivers.ErrInvalid) {
 		t.Errorf("Create of a folder without command: %v, want ErrInvalid", err)
@@ -409,35 +386,5 @@ func TestProbeWithoutShim(t *testing.T) {
 	}
 	if info := d.Probe(t.Context()); info.Usable || info.Reason == "" || info.Remedy == "" {
 		t.Errorf("%+v", info)
-	}
-}
-
-func TestSweep(t *testing.T) {
-	dir := t.TempDir()
-	old, young := filepath.Join(dir, prefixNew+"1"), filepath.Join(dir, prefixGone+"2")
-	for _, d := range []string{old, young} {
-		if err := os.Mkdir(d, 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	long := time.Now().Add(-time.Hour)
-	if err := os.Chtimes(old, long, long); err != nil {
-		t.Fatal(err)
-	}
-	newDriver(t, Config{Dir: dir})
-	if _, err := os.Stat(old); !os.IsNotExist(err) {
-		t.Errorf("an old half-made folder stays: %v", err)
-	}
-	if _, err := os.Stat(young); err != nil {
-		t.Errorf("one that another agent may be at work on is gone: %v", err)
-	}
-}
-
-func TestParseFolder(t *testing.T) {
-	for name, ok := range map[string]bool{"a-b-3": true, "a-0": true, ".new-1": false, "a": false, "-1": false, "A-1": false, "a-b": false} {
-		h, got := parseFolder(name)
-		if got != ok || ok && folder(h.ID, h.Generation) != name {
-			t.Errorf("%s: %+v, %v", name, h, got)
-		}
 	}
 }

@@ -7,13 +7,14 @@ import (
 	"strings"
 
 	"github.com/edgeio/edgeio/drivers"
+	"github.com/edgeio/edgeio/drivers/internal/process"
 	"github.com/edgeio/edgeio/drivers/internal/shim"
 )
 
 // setUser decides who runs the workload: "name", "uid", each with ":group".
-func (w *workload) setUser(l *shim.Launch, spec string) error {
+func (d *Driver) setUser(w *process.Workload, l *shim.Launch, spec string) error {
 	if spec == "" {
-		spec = w.cfg.DefaultUser
+		spec = d.cfg.DefaultUser
 	}
 	if spec == "" { // the agent's own user
 		l.UID, l.GID = uint32(os.Geteuid()), uint32(os.Getegid())
@@ -21,12 +22,12 @@ func (w *workload) setUser(l *shim.Launch, spec string) error {
 	}
 	account, group, hasGroup := strings.Cut(spec, ":")
 	if err := setAccount(l, account, hasGroup); err != nil {
-		return w.errorf(drivers.ErrInvalid, "user %q: %w", spec, err)
+		return w.Errorf(drivers.ErrInvalid, "user %q: %w", spec, err)
 	}
 	if hasGroup {
 		gid, err := groupID(group)
 		if err != nil {
-			return w.errorf(drivers.ErrInvalid, "user %q: %w", spec, err)
+			return w.Errorf(drivers.ErrInvalid, "user %q: %w", spec, err)
 		}
 		l.GID, l.Groups = gid, []uint32{gid}
 	}
@@ -35,7 +36,7 @@ func (w *workload) setUser(l *shim.Launch, spec string) error {
 		return nil
 	}
 	if int(l.UID) != os.Geteuid() || hasGroup && int(l.GID) != os.Getegid() {
-		return w.errorf(drivers.ErrDenied, "user %q: the agent is not root and runs workloads only as its own user, %d", spec, os.Geteuid())
+		return w.Errorf(drivers.ErrDenied, "user %q: the agent is not root and runs workloads only as its own user, %d", spec, os.Geteuid())
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package native
+package process
 
 import (
 	"context"
@@ -16,10 +16,10 @@ import (
 // killed between the start of an edgeshim and FileRun.
 //
 // The lock is nil, and the error may be, if the workload runs, or has run while
-// it was waited for. look is state or settle.
-func (w *workload) claim(ctx context.Context, look func() (state, error)) (*os.File, state, error) {
+// it was waited for. look is State or settle.
+func (w *Workload) claim(ctx context.Context, look func() (State, error)) (*os.File, State, error) {
 	before, err := look()
-	for pause := 200 * time.Microsecond; err == nil && before.phase != drivers.PhaseRunning; pause = min(2*pause, 50*time.Millisecond) {
+	for pause := 200 * time.Microsecond; err == nil && before.Phase != drivers.PhaseRunning; pause = min(2*pause, 50*time.Millisecond) {
 		lock, err := w.tryLock()
 		if err != nil {
 			return nil, before, err
@@ -37,29 +37,29 @@ func (w *workload) claim(ctx context.Context, look func() (state, error)) (*os.F
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return nil, st, w.errorf(drivers.ErrUnavailable, "its edgeshim is starting or ending: %w", ctx.Err())
+			return nil, st, w.Errorf(drivers.ErrUnavailable, "its edgeshim is starting or ending: %w", ctx.Err())
 		}
 	}
 	return nil, before, err
 }
 
 // sameRun reports whether no run has begun between two looks.
-func (s state) sameRun(before state) bool {
-	if s.run == nil || before.run == nil {
-		return s.run == before.run
+func (s State) sameRun(before State) bool {
+	if s.Run == nil || before.Run == nil {
+		return s.Run == before.Run
 	}
-	return s.run.Number == before.run.Number
+	return s.Run.Number == before.Run.Number
 }
 
 // tryLock returns the workload's folder, locked; nil if somebody else has the
 // lock. The folder and not a file in it, as files are replaced.
-func (w *workload) tryLock() (*os.File, error) {
-	f, err := os.Open(w.dir)
+func (w *Workload) tryLock() (*os.File, error) {
+	f, err := os.Open(w.Dir)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, w.errorf(drivers.ErrNotFound, "no such workload")
+		return nil, w.Errorf(drivers.ErrNotFound, "no such workload")
 	}
 	if err != nil {
-		return nil, w.fail(err)
+		return nil, w.Fail(err)
 	}
 	raw, err := f.SyscallConn()
 	if err == nil {
@@ -73,5 +73,5 @@ func (w *workload) tryLock() (*os.File, error) {
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		return nil, nil
 	}
-	return nil, w.fail(err)
+	return nil, w.Fail(err)
 }

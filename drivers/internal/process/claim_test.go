@@ -1,4 +1,4 @@
-package native
+package process
 
 import (
 	"context"
@@ -15,12 +15,12 @@ import (
 // An agent was killed while it started an edgeshim, which has not written down
 // yet that it runs. The next agent keeps its hands off until it has.
 func TestShimThatIsJustStarting(t *testing.T) {
-	d := newDriver(t, Config{Dir: t.TempDir()})
-	h, err := d.Create(t.Context(), drivers.Spec{ID: "a", Generation: 1, Command: []string{"sleep", "1000"}}, nil)
+	d := newKeeper(t, t.TempDir(), "")
+	h, err := d.Create(t.Context(), drivers.Spec{ID: "a", Generation: 1}, sleep)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := d.open("test", h)
+	w, err := d.Open("test", h)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,13 +41,13 @@ func TestShimThatIsJustStarting(t *testing.T) {
 			t.Errorf("%s: got %v, want ErrUnavailable", op, err)
 		}
 		cancel()
-		if l, err := w.launch(); err != nil || l.Cgroup.Exists() {
+		if l, err := w.Launch(); err != nil || l.Cgroup.Exists() {
 			t.Errorf("%s touched the workload: %v", op, err)
 		}
 	}
 	// It has run, to its end, since: that was the start that was asked for.
 	looked, first := make(chan struct{}), sync.Once{}
-	look := func() (state, error) {
+	look := func() (State, error) {
 		st, err := w.settle()
 		first.Do(func() { close(looked) })
 		return st, err
@@ -64,7 +64,7 @@ func TestShimThatIsJustStarting(t *testing.T) {
 	<-looked
 	run := shim.Run{Number: 1, BootID: d.boot, StartedAt: time.Now()}
 	end := shim.Exit{Number: 1, Code: 7, At: time.Now()}
-	if err := errors.Join(shim.WriteFile(w.dir, shim.FileExit, end.Append(nil), false), shim.WriteFile(w.dir, shim.FileRun, run.Append(nil), false)); err != nil {
+	if err := errors.Join(shim.WriteFile(w.Dir, shim.FileExit, end.Append(nil), false), shim.WriteFile(w.Dir, shim.FileRun, run.Append(nil), false)); err != nil {
 		t.Fatal(err)
 	}
 	starting.Close()
@@ -77,7 +77,7 @@ func TestShimThatIsJustStarting(t *testing.T) {
 	if err := d.Remove(t.Context(), h); err != nil {
 		t.Error(err)
 	}
-	if _, err := os.Stat(w.dir); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(w.Dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("it is not removed: %v", err)
 	}
 }

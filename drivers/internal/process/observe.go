@@ -1,4 +1,4 @@
-package native
+package process
 
 import (
 	"context"
@@ -14,26 +14,26 @@ import (
 )
 
 // Status implements drivers.Driver.
-func (d *Driver) Status(_ context.Context, h drivers.Handle) (drivers.Status, error) {
-	w, err := d.open("status", h)
+func (k *Keeper) Status(_ context.Context, h drivers.Handle) (drivers.Status, error) {
+	w, err := k.Open("status", h)
 	if err != nil {
 		return drivers.Status{}, err
 	}
-	st, err := w.state()
+	st, err := w.State()
 	if err != nil {
 		return drivers.Status{}, err
 	}
-	status := drivers.Status{Phase: st.phase}
-	if st.run != nil {
-		status.StartedAt = st.run.StartedAt
+	status := drivers.Status{Phase: st.Phase}
+	if st.Run != nil {
+		status.StartedAt = st.Run.StartedAt
 	}
-	if st.phase == drivers.PhaseRunning {
-		status.PID = st.run.Main.PID
+	if st.Phase == drivers.PhaseRunning {
+		status.PID = st.Run.Main.PID
 	}
-	if st.exit != nil {
-		status.Exit = exit(st.exit)
+	if st.Exit != nil {
+		status.Exit = w.exit(st.Run.StartedAt, st.Exit)
 	}
-	if l, err := w.launch(); err == nil {
+	if l, err := w.Launch(); err == nil {
 		for _, p := range l.Ports {
 			status.Ports = append(status.Ports, drivers.Port{Name: p.Name, Protocol: p.Protocol, Port: p.Port, HostPort: p.HostPort})
 		}
@@ -41,17 +41,21 @@ func (d *Driver) Status(_ context.Context, h drivers.Handle) (drivers.Status, er
 	return status, nil
 }
 
-func exit(e *shim.Exit) drivers.Exit {
-	return drivers.Exit{Code: e.Code, OOMKilled: e.OOM, Lost: e.Lost, Reason: e.Reason, At: e.At}
+func (w *Workload) exit(started time.Time, e *shim.Exit) drivers.Exit {
+	exit := drivers.Exit{Code: e.Code, OOMKilled: e.OOM, Lost: e.Lost, Reason: e.Reason, At: e.At}
+	if w.k.cfg.Explain != nil && !e.Lost {
+		exit = w.k.cfg.Explain(w, started, exit)
+	}
+	return exit
 }
 
 // Wait implements drivers.Driver.
-func (d *Driver) Wait(ctx context.Context, h drivers.Handle) (drivers.Exit, error) {
-	w, err := d.open("wait", h)
+func (k *Keeper) Wait(ctx context.Context, h drivers.Handle) (drivers.Exit, error) {
+	w, err := k.Open("wait", h)
 	if err != nil {
 		return drivers.Exit{}, err
 	}
-	return w.waitRun(ctx)
+	return w.WaitRun(ctx)
 }
 
 // shimPause is the pause between looks at an edgeshim that does not answer:
@@ -61,58 +65,58 @@ const (
 	shimPauseMax = time.Second
 )
 
-// waitRun waits for the end of the current run.
-func (w *workload) waitRun(ctx context.Context) (drivers.Exit, error) {
+// WaitRun waits for the end of the current run.
+func (w *Workload) WaitRun(ctx context.Context) (drivers.Exit, error) {
 	number := 0 // of the run that is waited for
 	for pause := shimPauseMin; ; pause = min(2*pause, shimPauseMax) {
-		st, err := w.state()
+		st, err := w.State()
 		if err != nil {
 			return drivers.Exit{}, err
 		}
-		if st.phase == drivers.PhaseCreated {
-			return drivers.Exit{}, w.errorf(drivers.ErrConflict, "it was never started")
+		if st.Phase == drivers.PhaseCreated {
+			return drivers.Exit{}, w.Errorf(drivers.ErrConflict, "it was never started")
 		}
-		if st.phase == drivers.PhaseExited {
-			return exit(st.exit), nil
+		if st.Phase == drivers.PhaseExited {
+			return w.exit(st.Run.StartedAt, st.Exit), nil
 		}
 		if number == 0 {
-			number = st.run.Number
+			number = st.Run.Number
 		}
-		if st.run.Number != number { // started again meanwhile
+		if st.Run.Number != number { // started again meanwhile
 			return w.earlierExit()
 		}
 		if w.waitShim(ctx) == nil {
 			pause = shimPauseMin
 		}
 		if err := ctx.Err(); err != nil {
-			return drivers.Exit{}, w.errorf(drivers.ErrUnavailable, "%w", err)
+			return drivers.Exit{}, w.Errorf(drivers.ErrUnavailable, "%w", err)
 		}
-		if st, err = w.state(); err != nil || st.phase != drivers.PhaseRunning {
+		if st, err = w.State(); err != nil || st.Phase != drivers.PhaseRunning {
 			continue
 		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return drivers.Exit{}, w.errorf(drivers.ErrUnavailable, "%w", ctx.Err())
+			return drivers.Exit{}, w.Errorf(drivers.ErrUnavailable, "%w", ctx.Err())
 		}
 	}
 }
 
 // earlierExit reads how the run before the current one ended.
-func (w *workload) earlierExit() (drivers.Exit, error) {
-	b, err := os.ReadFile(filepath.Join(w.dir, shim.FileExit))
+func (w *Workload) earlierExit() (drivers.Exit, error) {
+	b, err := os.ReadFile(filepath.Join(w.Dir, shim.FileExit))
 	if err != nil {
-		return drivers.Exit{}, w.fail(err)
+		return drivers.Exit{}, w.Fail(err)
 	}
 	e, err := shim.ParseExit(b)
 	if err != nil {
-		return drivers.Exit{}, w.errorf(drivers.ErrUnavailable, "%w", err)
+		return drivers.Exit{}, w.Errorf(drivers.ErrUnavailable, "%w", err)
 	}
-	return exit(e), nil
+	return w.exit(time.Time{}, e), nil
 }
 
 // waitShim waits until edgeshim closes its end of a connection.
-func (w *workload) waitShim(ctx context.Context) error {
+func (w *Workload) waitShim(ctx context.Context) error {
 	c, err := w.dial(ctx)
 	if err != nil {
 		return err
@@ -124,13 +128,13 @@ func (w *workload) waitShim(ctx context.Context) error {
 }
 
 // Logs implements drivers.Driver.
-func (d *Driver) Logs(ctx context.Context, h drivers.Handle, o drivers.LogOptions, sink func(drivers.LogEntry) error) error {
-	w, err := d.open("logs", h)
+func (k *Keeper) Logs(ctx context.Context, h drivers.Handle, o drivers.LogOptions, sink func(drivers.LogEntry) error) error {
+	w, err := k.Open("logs", h)
 	if err != nil {
 		return err
 	}
 	var sinkErr error
-	err = logread.Read(ctx, &d.notify, filepath.Join(w.dir, shim.FileLog), o, func(e drivers.LogEntry) error {
+	err = logread.Read(ctx, &k.notify, filepath.Join(w.Dir, shim.FileLog), o, func(e drivers.LogEntry) error {
 		sinkErr = sink(e)
 		return sinkErr
 	})
@@ -138,21 +142,21 @@ func (d *Driver) Logs(ctx context.Context, h drivers.Handle, o drivers.LogOption
 	case err == nil || sinkErr != nil:
 		return err
 	case errors.Is(err, os.ErrNotExist):
-		return w.errorf(drivers.ErrNotFound, "no such workload")
+		return w.Errorf(drivers.ErrNotFound, "no such workload")
 	}
-	return w.fail(err)
+	return w.Fail(err)
 }
 
 // List implements drivers.Driver.
-func (d *Driver) List(context.Context) ([]drivers.Handle, error) {
-	entries, err := os.ReadDir(d.cfg.Dir)
+func (k *Keeper) List(context.Context) ([]drivers.Handle, error) {
+	entries, err := os.ReadDir(k.cfg.Dir)
 	if err != nil {
-		return nil, drivers.Errorf(class(err), "list", "", "%w", err)
+		return nil, drivers.Errorf(Class(err), "list", "", "%w", err)
 	}
 	handles := make([]drivers.Handle, 0, len(entries))
 	for _, e := range entries {
-		if h, ok := parseFolder(e.Name()); ok {
-			handles = append(handles, h)
+		if id, generation, ok := parseFolder(e.Name()); ok {
+			handles = append(handles, k.handle(id, generation))
 		}
 	}
 	return handles, nil
@@ -163,19 +167,19 @@ const ticksPerSecond = 100
 
 // Stats implements drivers.StatsReader. What the control groups do not count
 // is summed up over the processes.
-func (d *Driver) Stats(_ context.Context, h drivers.Handle) (drivers.Stats, error) {
-	w, err := d.open("stats", h)
+func (k *Keeper) Stats(_ context.Context, h drivers.Handle) (drivers.Stats, error) {
+	w, err := k.Open("stats", h)
 	if err != nil {
 		return drivers.Stats{}, err
 	}
-	st, err := w.state()
+	st, err := w.State()
 	if err != nil {
 		return drivers.Stats{}, err
 	}
-	if st.phase != drivers.PhaseRunning {
-		return drivers.Stats{}, w.errorf(drivers.ErrConflict, "it is not running")
+	if st.Phase != drivers.PhaseRunning {
+		return drivers.Stats{}, w.Errorf(drivers.ErrConflict, "it is not running")
 	}
-	l, err := w.launch()
+	l, err := w.Launch()
 	if err != nil {
 		return drivers.Stats{}, err
 	}
@@ -183,7 +187,7 @@ func (d *Driver) Stats(_ context.Context, h drivers.Handle) (drivers.Stats, erro
 	if u.CPUTime == 0 || u.MemoryBytes == 0 || u.PIDs == 0 {
 		var ticks uint64
 		var pages, pids int64
-		for _, pid := range shim.Descendants(st.run.Shim.PID) {
+		for _, pid := range shim.Descendants(st.Run.Shim.PID) {
 			if s, err := shim.ReadStat(pid); err == nil {
 				ticks, pages, pids = ticks+s.Ticks, pages+s.Pages, pids+1
 			}

@@ -1,4 +1,4 @@
-package native
+package process
 
 import (
 	"bufio"
@@ -21,8 +21,8 @@ import (
 const killPatience = 15 * time.Second
 
 // Stop implements drivers.Driver.
-func (d *Driver) Stop(ctx context.Context, h drivers.Handle, o drivers.StopOptions) error {
-	w, err := d.open("stop", h)
+func (k *Keeper) Stop(ctx context.Context, h drivers.Handle, o drivers.StopOptions) error {
+	w, err := k.Open("stop", h)
 	if err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func (d *Driver) Stop(ctx context.Context, h drivers.Handle, o drivers.StopOptio
 	}
 	number := unix.SignalNum(o.Signal)
 	if number == 0 {
-		return w.errorf(drivers.ErrInvalid, "unknown signal %q", o.Signal)
+		return w.Errorf(drivers.ErrInvalid, "unknown signal %q", o.Signal)
 	}
 	if o.Grace > 0 {
 		ended, err := w.tell(ctx, fmt.Sprintf("signal %d", number), o.Grace)
@@ -48,27 +48,27 @@ func (d *Driver) Stop(ctx context.Context, h drivers.Handle, o drivers.StopOptio
 
 // tell sends a request to edgeshim and waits for the end of the workload, but
 // not longer than patience.
-func (w *workload) tell(ctx context.Context, request string, patience time.Duration) (ended bool, err error) {
-	lock, st, err := w.claim(ctx, w.state)
+func (w *Workload) tell(ctx context.Context, request string, patience time.Duration) (ended bool, err error) {
+	lock, st, err := w.claim(ctx, w.State)
 	if lock != nil {
 		lock.Close()
 	}
 	if errors.Is(err, drivers.ErrNotFound) {
 		return true, nil
 	}
-	if err != nil || st.phase != drivers.PhaseRunning {
+	if err != nil || st.Phase != drivers.PhaseRunning {
 		return err == nil, err
 	}
 	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	// A failure shows in the state of the workload: it has ended or it has not.
 	_ = w.send(waiting, request)
-	_, err = w.waitRun(waiting)
+	_, err = w.WaitRun(waiting)
 	switch {
 	case err == nil, errors.Is(err, drivers.ErrNotFound):
 		return true, nil
 	case ctx.Err() != nil:
-		return false, w.errorf(drivers.ErrUnavailable, "%w", ctx.Err())
+		return false, w.Errorf(drivers.ErrUnavailable, "%w", ctx.Err())
 	case waiting.Err() != nil:
 		return false, nil
 	}
@@ -76,7 +76,7 @@ func (w *workload) tell(ctx context.Context, request string, patience time.Durat
 }
 
 // send sends one request to edgeshim and reads the answer.
-func (w *workload) send(ctx context.Context, request string) error {
+func (w *Workload) send(ctx context.Context, request string) error {
 	c, err := w.dial(ctx)
 	if err != nil {
 		return err
@@ -96,27 +96,27 @@ func expire(ctx context.Context, c net.Conn) (stop func() bool) {
 }
 
 // force ends a workload whose edgeshim does not do it (stopped, or hanging).
-func (w *workload) force(ctx context.Context) error {
-	st, err := w.state()
-	if err != nil || st.phase != drivers.PhaseRunning {
+func (w *Workload) force(ctx context.Context) error {
+	st, err := w.State()
+	if err != nil || st.Phase != drivers.PhaseRunning {
 		return err
 	}
 	// The first process dies with it; settle ends the rest.
-	_ = syscall.Kill(st.run.Shim.PID, syscall.SIGKILL)
-	if err := w.awaitEnd(ctx, st.run); err != nil {
+	_ = syscall.Kill(st.Run.Shim.PID, syscall.SIGKILL)
+	if err := w.awaitEnd(ctx, st.Run); err != nil {
 		return err
 	}
-	_, err = w.state()
+	_, err = w.State()
 	return err
 }
 
 // Remove implements drivers.Driver.
-func (d *Driver) Remove(ctx context.Context, h drivers.Handle) error {
-	w, err := d.open("remove", h)
+func (k *Keeper) Remove(ctx context.Context, h drivers.Handle) error {
+	w, err := k.Open("remove", h)
 	if err != nil {
 		return err
 	}
-	defer d.locks.lock(w.key)()
+	defer k.locks.lock(w.Key)()
 	lock, st, err := w.claim(ctx, w.settle)
 	if errors.Is(err, drivers.ErrNotFound) {
 		return nil
@@ -127,34 +127,34 @@ func (d *Driver) Remove(ctx context.Context, h drivers.Handle) error {
 	if err != nil {
 		return err
 	}
-	if st.phase == drivers.PhaseRunning {
-		return w.errorf(drivers.ErrConflict, "it is running; stop it first")
+	if st.Phase == drivers.PhaseRunning {
+		return w.Errorf(drivers.ErrConflict, "it is running; stop it first")
 	}
-	if st.run != nil {
-		if err := w.awaitEnd(ctx, st.run); err != nil {
+	if st.Run != nil {
+		if err := w.awaitEnd(ctx, st.Run); err != nil {
 			return err
 		}
 	}
-	group := d.cgroups.Group(w.uniqueName())
+	group := k.cgroups.Group(w.UniqueName())
 	if group.Exists() {
 		if err := group.Kill(); err != nil {
-			return w.errorf(drivers.ErrUnavailable, "%w", err)
+			return w.Errorf(drivers.ErrUnavailable, "%w", err)
 		}
 		if err := group.Remove(); err != nil {
-			return w.fail(err)
+			return w.Fail(err)
 		}
 	}
-	d.cgroups.Cleanup()
+	k.cgroups.Cleanup()
 	// Gone at once for everybody else, then piece by piece.
-	gone, err := os.MkdirTemp(d.cfg.Dir, prefixGone)
+	gone, err := os.MkdirTemp(k.cfg.Dir, prefixGone)
 	if err != nil {
-		return w.fail(err)
+		return w.Fail(err)
 	}
-	if err := os.Rename(w.dir, filepath.Join(gone, w.key)); err != nil {
-		return w.fail(err)
+	if err := os.Rename(w.Dir, filepath.Join(gone, w.Key)); err != nil {
+		return w.Fail(err)
 	}
 	if err := os.RemoveAll(gone); err != nil {
-		return w.fail(err)
+		return w.Fail(err)
 	}
 	return nil
 }

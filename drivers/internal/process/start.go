@@ -1,4 +1,4 @@
-package native
+package process
 
 import (
 	"context"
@@ -17,52 +17,52 @@ import (
 )
 
 // Start implements drivers.Driver.
-func (d *Driver) Start(ctx context.Context, h drivers.Handle) error {
-	w, err := d.open("start", h)
+func (k *Keeper) Start(ctx context.Context, h drivers.Handle) error {
+	w, err := k.Open("start", h)
 	if err != nil {
 		return err
 	}
-	defer d.locks.lock(w.key)()
+	defer k.locks.lock(w.Key)()
 	if err := ctx.Err(); err != nil {
-		return w.errorf(drivers.ErrUnavailable, "%w", err)
+		return w.Errorf(drivers.ErrUnavailable, "%w", err)
 	}
 	lock, st, err := w.claim(ctx, w.settle)
 	if lock == nil {
 		return err
 	}
 	defer lock.Close()
-	l, err := w.launch()
+	l, err := w.Launch()
 	if err != nil {
 		return err
 	}
 	number := 1
-	if st.run != nil {
-		number = st.run.Number + 1
-		if err := w.awaitEnd(ctx, st.run); err != nil {
+	if st.Run != nil {
+		number = st.Run.Number + 1
+		if err := w.awaitEnd(ctx, st.Run); err != nil {
 			return err
 		}
 	}
 	// After a reboot the machine may offer other control groups than before.
-	if g := d.cgroups.Group(w.uniqueName()); !reflect.DeepEqual(g, l.Cgroup) {
+	if g := k.cgroups.Group(w.UniqueName()); !reflect.DeepEqual(g, l.Cgroup) {
 		l.Cgroup = g
-		if err := shim.WriteFile(w.dir, shim.FileLaunch, l.Append(nil), true); err != nil {
-			return w.fail(err)
+		if err := shim.WriteFile(w.Dir, shim.FileLaunch, l.Append(nil), true); err != nil {
+			return w.Fail(err)
 		}
 	}
 	if err := l.Cgroup.Create(l.Limits); err != nil {
-		return w.fail(err)
+		return w.Fail(err)
 	}
 	err = w.spawn(ctx, l, number, lock)
 	if err != nil && ctx.Err() == nil {
 		_ = l.Cgroup.Remove()
-		d.cgroups.Cleanup()
+		k.cgroups.Cleanup()
 	}
 	return err
 }
 
 // awaitEnd waits until an edgeshim that has noted the end is gone itself.
-func (w *workload) awaitEnd(ctx context.Context, run *shim.Run) error {
-	if run.BootID != w.boot {
+func (w *Workload) awaitEnd(ctx context.Context, run *shim.Run) error {
+	if run.BootID != w.k.boot {
 		return nil // whatever has that number now is none of ours
 	}
 	p := run.Shim
@@ -70,7 +70,7 @@ func (w *workload) awaitEnd(ctx context.Context, run *shim.Run) error {
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return w.errorf(drivers.ErrUnavailable, "%w", ctx.Err())
+			return w.Errorf(drivers.ErrUnavailable, "%w", ctx.Err())
 		}
 	}
 	reap(p)
@@ -79,22 +79,22 @@ func (w *workload) awaitEnd(ctx context.Context, run *shim.Run) error {
 
 // spawn starts edgeshim and waits for its word. If the context ends first,
 // the start may or may not come about; calling Start again finds out.
-func (w *workload) spawn(ctx context.Context, l *shim.Launch, number int, lock *os.File) error {
+func (w *Workload) spawn(ctx context.Context, l *shim.Launch, number int, lock *os.File) error {
 	ackRead, ackWrite, err := os.Pipe()
 	if err != nil {
-		return w.fail(err)
+		return w.Fail(err)
 	}
 	defer ackRead.Close()
 	pid, err := w.forkShim(ackWrite, lock, number)
 	ackWrite.Close()
 	if err != nil {
-		return w.errorf(drivers.ErrUnavailable, "edgeshim %s: %w; reinstall edgeIO or set the path of edgeshim", w.cfg.ShimPath, err)
+		return w.Errorf(drivers.ErrUnavailable, "edgeshim %s: %w; reinstall edgeIO or set the path of edgeshim", w.k.cfg.ShimPath, err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = ackRead.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	answer, err := io.ReadAll(io.LimitReader(ackRead, 64<<10))
 	if err != nil && ctx.Err() != nil {
-		return w.errorf(drivers.ErrUnavailable, "%w", ctx.Err())
+		return w.Errorf(drivers.ErrUnavailable, "%w", ctx.Err())
 	}
 	line := strings.TrimSuffix(string(answer), "\n")
 	if line == "ok" {
@@ -105,25 +105,28 @@ func (w *workload) spawn(ctx context.Context, l *shim.Launch, number int, lock *
 	return w.startAnswer(l, line)
 }
 
-func (w *workload) startAnswer(l *shim.Launch, line string) error {
+func (w *Workload) startAnswer(l *shim.Launch, line string) error {
 	word, rest, _ := strings.Cut(line, " ")
 	number, what, _ := strings.Cut(rest, " ")
 	errno, err := strconv.Atoi(number)
 	if word != "errno" || err != nil {
-		return w.errorf(drivers.ErrUnavailable, "edgeshim ended without a word; see %s", filepath.Join(w.dir, shim.FileErrors))
+		return w.Errorf(drivers.ErrUnavailable, "edgeshim ended without a word; see %s", filepath.Join(w.Dir, shim.FileErrors))
 	}
-	return w.startFailure(l, what, syscall.Errno(errno))
+	if w.k.cfg.StartFailure != nil {
+		return w.k.cfg.StartFailure(w, l, what, syscall.Errno(errno))
+	}
+	return w.Errorf(Class(syscall.Errno(errno)), "start %s: %s: %w", l.Path, what, syscall.Errno(errno))
 }
 
 // forkShim starts edgeshim so that nothing that happens to this process or
 // its session ends it. It does not use os/exec: nobody waits for it here, see reap.
-func (w *workload) forkShim(ack, lock *os.File, number int) (int, error) {
+func (w *Workload) forkShim(ack, lock *os.File, number int) (int, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return 0, err
 	}
 	defer null.Close()
-	errs, err := os.OpenFile(filepath.Join(w.dir, shim.FileErrors), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	errs, err := os.OpenFile(filepath.Join(w.Dir, shim.FileErrors), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return 0, err
 	}
@@ -138,7 +141,7 @@ func (w *workload) forkShim(ack, lock *os.File, number int) (int, error) {
 		return 0, err
 	}
 	defer syscall.Close(lockFD)
-	pid, err := syscall.ForkExec(w.cfg.ShimPath, []string{"edgeshim", "run", w.dir, strconv.Itoa(number)}, &syscall.ProcAttr{
+	pid, err := syscall.ForkExec(w.k.cfg.ShimPath, []string{"edgeshim", "run", w.Dir, strconv.Itoa(number)}, &syscall.ProcAttr{
 		Dir:   "/",
 		Env:   []string{"GOMAXPROCS=1"},
 		Files: []uintptr{null.Fd(), null.Fd(), errs.Fd(), uintptr(ackFD), uintptr(lockFD)},
