@@ -9,7 +9,8 @@ import (
 )
 
 func testAdoptRunning(s *suite) {
-	h := s.ready(s.spec(Workload{Kind: WaitPolite}))
+	w, code, last := s.patient()
+	h := s.ready(s.spec(w))
 	before := s.status(h)
 	s.reopen()
 	s.wantList(h)
@@ -25,13 +26,13 @@ func testAdoptRunning(s *suite) {
 
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if exit, err := s.d.Wait(s.ctx, h); err != nil || exit.Code != 7 {
-			s.Errorf("Wait: %+v, %v; want code 7", exit, err)
+		if exit, err := s.d.Wait(s.ctx, h); err != nil || exit.Code != code {
+			s.Errorf("Wait: %+v, %v; want code %d", exit, err, code)
 		}
 	})
 	s.stop(h, drivers.StopOptions{Grace: patience})
 	wg.Wait()
-	f.until("the last words", func(out string) bool { return out == "ready\nbye\n" })
+	f.until("the last words", func(out string) bool { return out == "ready\n"+last })
 	s.remove(h)
 	if err := f.end(); err != nil {
 		s.Errorf("Logs with Follow after Remove: %v, want nil", err)

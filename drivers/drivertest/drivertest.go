@@ -41,6 +41,11 @@ type Harness struct {
 	// Features that Probe must declare, no more and no less.
 	Features []drivers.Feature
 
+	// Unsupported are the kinds of workloads that there are none of on this
+	// runtime by its nature, with the reason: a unikernel has no processes. The
+	// cases that are about them are skipped; others use the next best kind.
+	Unsupported map[Kind]string
+
 	// BadImages are specs whose Create or Start must fail with ErrImage; by name.
 	BadImages map[string]func(t testing.TB) drivers.Spec
 
@@ -213,12 +218,24 @@ var lastID atomic.Int64
 // spec returns a Spec for w with an ID that no other spec of this process has.
 func (s *suite) spec(w Workload) drivers.Spec {
 	s.Helper()
+	if reason, ok := s.h.Unsupported[w.Kind]; ok {
+		s.Skipf("the runtime has no workload %s: %s", w.Kind, reason)
+	}
 	spec := s.h.Spec(s, w)
 	spec.ID = fmt.Sprintf("t%d-%d", os.Getpid(), lastID.Add(1))
 	spec.Generation = 1
 	spec.Name = string(w.Kind)
 	spec.Env = w.Env
 	return spec
+}
+
+// patient is a workload that waits, and how it ends on SIGTERM: politely with
+// last words, where there is such a thing.
+func (s *suite) patient() (w Workload, code int, last string) {
+	if _, ok := s.h.Unsupported[WaitPolite]; ok {
+		return Workload{Kind: Wait}, 143, ""
+	}
+	return Workload{Kind: WaitPolite}, 7, "bye\n"
 }
 
 // create creates spec and returns its handle as the agent's store would.

@@ -33,7 +33,8 @@ func testExitCode(s *suite) {
 }
 
 func testWait(s *suite) {
-	h := s.ready(s.spec(Workload{Kind: WaitPolite}))
+	w, code, _ := s.patient()
+	h := s.ready(s.spec(w))
 	ctx, cancel := context.WithTimeout(s.ctx, 100*time.Millisecond)
 	defer cancel()
 	if _, err := s.d.Wait(ctx, h); !errors.Is(err, context.DeadlineExceeded) {
@@ -42,15 +43,15 @@ func testWait(s *suite) {
 	var wg sync.WaitGroup
 	for range 10 {
 		wg.Go(func() {
-			if exit, err := s.d.Wait(s.ctx, h); err != nil || exit.Code != 7 {
-				s.Errorf("Wait: %+v, %v; want code 7", exit, err)
+			if exit, err := s.d.Wait(s.ctx, h); err != nil || exit.Code != code {
+				s.Errorf("Wait: %+v, %v; want code %d", exit, err, code)
 			}
 		})
 	}
 	s.stop(h, drivers.StopOptions{Grace: patience})
 	wg.Wait()
-	if exit := s.wait(h); exit.Code != 7 {
-		s.Errorf("Wait after the end: %+v, want code 7", exit)
+	if exit := s.wait(h); exit.Code != code {
+		s.Errorf("Wait after the end: %+v, want code %d", exit, code)
 	}
 }
 
@@ -66,7 +67,8 @@ func testStartAgain(s *suite) {
 		s.Errorf("output of two runs is %q, want %q", got, want)
 	}
 
-	again := s.ready(s.spec(Workload{Kind: WaitPolite}))
+	w, _, _ := s.patient()
+	again := s.ready(s.spec(w))
 	s.stop(again, drivers.StopOptions{Grace: patience})
 	s.startAgain(again)
 	s.phase(again, drivers.PhaseRunning)

@@ -26,6 +26,7 @@ const (
 	bootAt  = 0x80 // what the tender has handed over: address of the boot info
 	ownIPAt = 0x90
 	ownMAC  = 0x98
+	countAt = 0xa0 // rounds that Repeat has left
 	blockAt = 0x1000
 	frameAt = 0x2000
 	frameSz = 0x1000
@@ -192,5 +193,25 @@ func Store(address uint32) Step {
 		a := &m.hvt().a
 		a.set(esi, address)
 		a.storeByte(esi, 0, eax)
+	}
+}
+
+// Repeat does steps n times. It cannot be within itself.
+func Repeat(n uint32, steps ...Step) Step {
+	return func(m machine) {
+		a := &m.hvt().a
+		a.set(eax, n)
+		a.store(ebx, countAt, eax, narrow)
+		again, done := a.mark(), a.newLabel()
+		a.load(eax, ebx, countAt, narrow)
+		a.compareWith(eax, 0)
+		a.jumpIf(equal, done)
+		a.addConst(eax, ^uint32(0), narrow)
+		a.store(ebx, countAt, eax, narrow)
+		for _, s := range steps {
+			s(m)
+		}
+		a.jump(again)
+		a.place(done)
 	}
 }
