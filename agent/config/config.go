@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -59,6 +60,7 @@ type Drivers struct {
 	Dir      string   `yaml:"dir"`      // where driver programs are looked for; they are called edgedriver-RUNTIME
 	Native   Native   `yaml:"native"`
 	Docker   Docker   `yaml:"docker"`
+	Mirage   Mirage   `yaml:"mirage"`
 }
 
 // Native configures native processes.
@@ -71,6 +73,16 @@ type Native struct {
 type Docker struct {
 	Host     string `yaml:"host"`
 	AuthFile string `yaml:"auth_file"`
+}
+
+// Mirage configures unikernels. Empty paths mean what is installed.
+type Mirage struct {
+	HVT       string `yaml:"hvt"`       // tender for images of this target
+	SPT       string `yaml:"spt"`       // tender for images of this target
+	QEMU      string `yaml:"qemu"`      // for images of the target virtio
+	Emulation bool   `yaml:"emulation"` // whether QEMU may run without KVM
+	Network   string `yaml:"network"`   // what unikernels get addresses from, in CIDR form
+	BlockMB   int64  `yaml:"block_mb"`  // MB of each block device; 0: none is given
 }
 
 // Registry has the credentials for a registry of images, or for a web server
@@ -90,7 +102,9 @@ func Default() Config {
 	return Config{
 		Name: host, StateDir: "/var/lib/edgeio/agent", UsageInterval: 15 * time.Second,
 		Log: Log{Level: "info", Format: "text"}, Reserve: Reserve{MemoryMB: -1, DiskMB: 1000},
-		Images: Images{CacheMB: 10_000}, Drivers: Drivers{Dir: "/usr/lib/edgeio/drivers"},
+		Images: Images{CacheMB: 10_000}, Drivers: Drivers{
+			Dir: "/usr/lib/edgeio/drivers", Mirage: Mirage{Emulation: true, Network: "10.97.0.0/24"},
+		},
 	}
 }
 
@@ -156,6 +170,12 @@ func (c Config) Validate() error {
 	}
 	if c.Drivers.Dir != "" && !filepath.IsAbs(c.Drivers.Dir) {
 		bad("drivers.dir", "%q: want an absolute path", c.Drivers.Dir)
+	}
+	if p, err := netip.ParsePrefix(c.Drivers.Mirage.Network); err != nil || !p.Addr().Is4() || p.Bits() < 16 || p.Bits() > 29 {
+		bad("drivers.mirage.network", "%q: want a network of IPv4 with 16 to 29 bits, such as 10.97.0.0/24", c.Drivers.Mirage.Network)
+	}
+	if c.Drivers.Mirage.BlockMB < 0 {
+		bad("drivers.mirage.block_mb", "%d: want 0 or more", c.Drivers.Mirage.BlockMB)
 	}
 	for host, r := range c.Registries {
 		if r.Username == "" || r.PasswordFile == "" {

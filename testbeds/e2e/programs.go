@@ -22,9 +22,9 @@ func Build(ctx context.Context, dir string) (Programs, error) {
 	if err := build(ctx, dir, raceEnabled, programs...); err != nil {
 		return Programs{}, err
 	}
-	// edgeshim is always built as it is shipped: there is one per job, and the
+	// These are always built as they are shipped: there is one per job, and the
 	// detector would make each ten times as large.
-	return Programs{dir}, build(ctx, dir, false, "./drivers/cmd/edgeshim")
+	return Programs{dir}, build(ctx, dir, false, "./drivers/cmd/edgeshim", "./drivers/cmd/edgehvt")
 }
 
 // repository is its root, from where the tests run.

@@ -26,7 +26,7 @@ import (
 func build(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", dir+"/", "github.com/edgeio/edgeio/agent/cmd/edgeagent", "github.com/edgeio/edgeio/drivers/cmd/edgeshim")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", dir+"/", "github.com/edgeio/edgeio/agent/cmd/edgeagent", "github.com/edgeio/edgeio/drivers/cmd/edgeshim", "github.com/edgeio/edgeio/drivers/cmd/edgehvt")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
@@ -379,7 +379,7 @@ func TestDriversListIsTheSameForScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all []map[string]any
-	if err := json.Unmarshal(out, &all); err != nil || len(all) != 2 || all[0]["name"] != "docker" || all[1]["name"] != "native" {
+	if err := json.Unmarshal(out, &all); err != nil || len(all) != 3 || all[0]["name"] != "docker" || all[1]["name"] != "mirage" || all[2]["name"] != "native" {
 		t.Fatalf("%v: %s", err, out)
 	}
 }

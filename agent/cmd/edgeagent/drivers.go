@@ -16,6 +16,7 @@ import (
 	"github.com/edgeio/edgeio/capabilities"
 	"github.com/edgeio/edgeio/drivers"
 	"github.com/edgeio/edgeio/drivers/docker"
+	"github.com/edgeio/edgeio/drivers/mirage"
 	"github.com/edgeio/edgeio/drivers/native"
 )
 
@@ -31,6 +32,7 @@ type setup struct {
 func builders() map[string]func(setup) (drivers.Driver, error) {
 	return map[string]func(setup) (drivers.Driver, error){
 		"docker": newDocker,
+		"mirage": newMirage,
 		"native": newNative,
 	}
 }
@@ -69,6 +71,15 @@ func newNative(s setup) (drivers.Driver, error) {
 	return native.New(native.Config{
 		Dir:      filepath.Join(s.cfg.StateDir, "native"),
 		ShimPath: s.cfg.Drivers.Native.Shim, DefaultUser: s.cfg.Drivers.Native.DefaultUser,
+	}, s.log)
+}
+
+func newMirage(s setup) (drivers.Driver, error) {
+	c := s.cfg.Drivers.Mirage
+	return mirage.New(mirage.Config{
+		Dir:      filepath.Join(s.cfg.StateDir, "mirage"),
+		ShimPath: s.cfg.Drivers.Native.Shim, HVT: c.HVT, SPT: c.SPT, QEMU: c.QEMU,
+		NoEmulation: !c.Emulation, Network: c.Network, BlockBytes: c.BlockMB * 1_000_000,
 	}, s.log)
 }
 

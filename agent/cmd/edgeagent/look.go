@@ -86,7 +86,7 @@ func probe(ctx context.Context, all map[string]drivers.Driver) []drivers.Info {
 func driverTable(w io.Writer, infos []drivers.Info) {
 	_, _ = fmt.Fprintln(w, "DRIVER\tUSABLE\tVERSION\tFEATURES\tREASON")
 	for _, i := range infos {
-		usable, reason := "yes", "-"
+		usable, reason := "yes", orDash(i.Reason) // what it cannot do all the same
 		if !i.Usable {
 			usable, reason = "no", i.Reason
 			if i.Remedy != "" {
