@@ -207,10 +207,11 @@ type Status struct {
 
 // Exit says how a run ended.
 type Exit struct {
-	Code      int       `json:"code"`             // exit code; 128 + signal number if killed by one; -1 if Lost
-	OOMKilled bool      `json:"oom_killed"`       // the memory limit ended it
-	Lost      bool      `json:"lost"`             // nobody saw it end: the node or its runtime died
-	Reason    string    `json:"reason,omitempty"` // in words, if there is more to say
+	Code      int       `json:"code"`                // exit code; 128 + signal number if killed by one; -1 if Lost
+	OOMKilled bool      `json:"oom_killed"`          // the memory limit ended it
+	Lost      bool      `json:"lost"`                // nobody saw it end: the node or its runtime died
+	Reason    string    `json:"reason,omitempty"`    // in words, if there is more to say
+	Permanent bool      `json:"permanent,omitempty"` // a further run would end the same way, as with wrong arguments: not restarted
 	At        time.Time `json:"at,omitzero"`
 }
 

@@ -30,6 +30,7 @@ type ending struct {
 	what     string        // "exited with code 1"
 	success  bool          // it ended well
 	reboot   bool          // it ended because the node did
+	futile   bool          // a further run would end the same way
 	ran      time.Duration // how long it had run
 	failures int           // the series before this end
 }
@@ -50,6 +51,9 @@ func judge(kind job.Kind, r job.Restart, e ending) verdict {
 			return verdict{state: job.Failed, reason: "the node was restarted"}
 		}
 		return verdict{restart: true, failures: e.failures, reason: "the node was restarted; starting again"}
+	}
+	if e.futile {
+		return verdict{state: job.Failed, reason: e.what + "; not restarted, as it would end the same way"}
 	}
 	if policy == job.RestartNever || (e.success && policy == job.RestartOnFailure) {
 		return verdict{state: job.Failed, reason: fmt.Sprintf("%s; not restarted (restart policy %s)", e.what, policy)}

@@ -35,6 +35,7 @@ func TestJudge(t *testing.T) {
 		{"service that may end well is over", job.Service, onFailure, well, job.Failed, 0, 0, "not restarted"},
 		{"batch that ends well", job.Batch, always, well, job.Completed, 0, 0, "exited with code 0"},
 		{"batch restarts by default", job.Batch, job.Restart{}, crash, "", time.Second, 1, "restart 1"},
+		{"futile", job.Service, always, ending{what: "exited with code 64", futile: true}, job.Failed, 0, 0, "it would end the same way"},
 		{"never", job.Service, never, crash, job.Failed, 0, 0, "restart policy never"},
 		{"back-off doubles", job.Service, always, after(crash, 3, time.Second), "", 8 * time.Second, 4, "restart 4 in 8s"},
 		{"back-off is bounded", job.Service, always, after(crash, 40, time.Second), "", job.MaxBackoff, 41, ""},

@@ -265,6 +265,7 @@ func (in Instance) exited(ev Event, env Env) Instance {
 		what:     describe(exit, in.Job.Requirements.Memory),
 		success:  exit.Code == 0 && !exit.Lost && !exit.OOMKilled,
 		reboot:   in.rebooted(env),
+		futile:   exit.Permanent,
 		ran:      at.Sub(in.StartedAt),
 		failures: in.Failures,
 	}, &exit, ev.Tail, env)

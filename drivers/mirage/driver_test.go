@@ -28,7 +28,7 @@ func TestEnds(t *testing.T) {
 		out    string
 	}{
 		"exit":      {[]guest.Step{guest.Print("hello\n"), guest.Exit(3)}, nil, 3, "", "hello\n"},
-		"usage":     {[]guest.Step{guest.Exit(1)}, nil, 1, "", ""},
+		"usage":     {[]guest.Step{guest.Exit(64)}, nil, 64, "arguments", ""},
 		"arguments": {[]guest.Step{guest.PrintCommandLine()}, []string{"--hello=x y", "two"}, 0, "", "--hello=x y two"},
 		"abort":     {[]guest.Step{guest.Abort()}, nil, 255, "aborted", ""},
 		"crash":     {[]guest.Step{guest.Print("here\n"), guest.Crash()}, nil, 1, "the guest has crashed", "here\n"},
@@ -318,7 +318,7 @@ func TestMeaning(t *testing.T) {
 		{edgehvt, 1, "", "edgehvt: exiting on signal 15\n", 143, ""},
 		{solo5HVT, 1, "", "solo5-hvt: Exiting on signal 15\n", 143, ""},
 		{solo5HVT, 1, "", "solo5-hvt: /dev/kvm: no\n", 1, "solo5-hvt: /dev/kvm: no"},
-		{solo5HVT, 1, "bye\n", "", 1, ""},
+		{solo5HVT, 1, "bye\n", "", 1, "the guest cannot work with its arguments; see its output"},
 		{solo5SPT, 143, "", "", 143, ""},
 		{solo5SPT, 139, "", "", 139, "the guest has crashed: an exception that it does not handle"},
 		{qemu, 0, "", "qemu-system-x86_64: terminating on signal 15 from pid 1 (x)\n", 143, ""},
@@ -327,7 +327,7 @@ func TestMeaning(t *testing.T) {
 		{qemu, 1, "", "qemu: no such file\n", 1, "qemu: no such file"},
 	} {
 		got := meaning(tt.kind, drivers.Exit{Code: tt.code}, tt.out, tt.errs)
-		if got.Code != tt.want || got.Reason != tt.reason {
+		if got.Code != tt.want || got.Reason != tt.reason || got.Permanent != strings.Contains(tt.reason, "arguments") {
 			t.Errorf("%s with %d, %q, %q: %+v; want %d, %q", tt.kind, tt.code, tt.out, tt.errs, got, tt.want, tt.reason)
 		}
 	}

@@ -15,6 +15,8 @@ import (
 const (
 	statusTender    = 1 // or the guest's own
 	statusAbort     = 255
+	statusUsage     = 60 // to statusUsageEnd, and 1: wrong arguments, by the habit of MirageOS
+	statusUsageEnd  = 64
 	statusNoConsole = 141
 	statusSeccomp   = 159
 	statusIllegal   = 132 // of spt
@@ -63,7 +65,7 @@ func meaning(kind string, exit drivers.Exit, out, errs string) drivers.Exit {
 		return exit
 	}
 	if kind == qemu {
-		return qemuMeaning(exit, out, complaint)
+		return usage(qemuMeaning(exit, out, complaint))
 	}
 	switch exit.Code {
 	case statusTender:
@@ -80,6 +82,15 @@ func meaning(kind string, exit drivers.Exit, out, errs string) drivers.Exit {
 		if kind == solo5SPT {
 			say("the guest has crashed: an exception that it does not handle")
 		}
+	}
+	return usage(exit)
+}
+
+// usage marks the statuses by which guests say that they cannot work with their
+// arguments. What the tender or QEMU complains about has a reason already.
+func usage(exit drivers.Exit) drivers.Exit {
+	if exit.Reason == "" && (exit.Code == statusTender || exit.Code >= statusUsage && exit.Code <= statusUsageEnd) {
+		exit.Reason, exit.Permanent = "the guest cannot work with its arguments; see its output", true
 	}
 	return exit
 }

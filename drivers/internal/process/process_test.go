@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/edgeio/edgeio/drivers"
+	"github.com/edgeio/edgeio/drivers/drivertest"
 	"github.com/edgeio/edgeio/drivers/internal/shim"
 )
 
@@ -113,5 +114,46 @@ func TestParseFolder(t *testing.T) {
 		if got != ok || ok && folder(id, generation) != name {
 			t.Errorf("%s: %+v, %v", name, id, got)
 		}
+	}
+}
+
+// TestZombieLeader: the first thread of a tender may end alone, and leave
+// others that do not mind SIGTERM. Then it looks dead, and cannot be waited for.
+func TestZombieLeader(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	drivertest.Require(t, "python3", err == nil, "python3 is not installed")
+	k := newKeeper(t, t.TempDir(), buildShim(t))
+	const script = `import ctypes, os, signal, threading, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+threading.Thread(target=time.sleep, args=(1000,)).start()
+ctypes.CDLL(None).syscall(ctypes.c_long(%d), ctypes.c_long(0))`
+	h, err := k.Create(t.Context(), drivers.Spec{ID: "zombie", Generation: 1}, func(_ *Workload, l *shim.Launch) (Plan, error) {
+		l.Path, l.Argv = python, []string{"python3", "-c", fmt.Sprintf(script, syscall.SYS_EXIT)}
+		return Plan{Launch: l}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Start(t.Context(), h); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		st, err := k.Status(t.Context(), h)
+		if err != nil || st.Phase != drivers.PhaseRunning || time.Now().After(deadline) {
+			t.Fatalf("Status: %+v, %v; want it running, its leader dead", st, err)
+		}
+		if s, err := shim.ReadStat(st.PID); err == nil && s.Dead() {
+			break
+		}
+	}
+	if err := k.Stop(t.Context(), h, drivers.StopOptions{Grace: 100 * time.Millisecond}); err != nil {
+		t.Fatal(err)
+	}
+	// What its leader has ended with is what the kernel tells, not the signal.
+	if st, err := k.Status(t.Context(), h); err != nil || st.Phase != drivers.PhaseExited {
+		t.Errorf("Status: %+v, %v; want it ended", st, err)
+	}
+	if err := k.Remove(t.Context(), h); err != nil {
+		t.Error(err)
 	}
 }
