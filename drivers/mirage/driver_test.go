@@ -107,13 +107,20 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestBlock: a guest finds what it has written after it is started again.
+// TestBlock: a guest reads what it has written. It may not write beyond the end.
 func TestBlock(t *testing.T) {
 	require(t, solo5.HVT, "kvm")
 	d := newDriver(t, Config{BlockBytes: 1_000_000})
-	image := guest.HVT([]solo5.Device{{Name: "storage", Type: solo5.Block}}, guest.Print("up\n"), guest.Exit(4))
-	if exit, out := run(t, d, save(t, image)); exit.Code != 4 || out != "up\n" {
+	image := guest.HVT([]solo5.Device{{Name: "storage", Type: solo5.Block}},
+		guest.WriteBlock("storage", 512, "kept\n"), guest.PrintBlock("storage", 512, 5), guest.Exit(4))
+	if exit, out := run(t, d, save(t, image)); exit.Code != 4 || out != "kept\n" {
 		t.Errorf("exit %+v, output %q", exit, out)
+	}
+	image = guest.HVT([]solo5.Device{{Name: "storage", Type: solo5.Block}}, guest.WriteBlock("storage", 1_000_448, "x"))
+	beyond := save(t, image)
+	beyond.ID = "beyond"
+	if exit, _ := run(t, d, beyond); exit.Code != guest.StatusBlock {
+		t.Errorf("exit %+v of a guest that writes beyond the end", exit)
 	}
 }
 
@@ -147,7 +154,7 @@ func TestVirtio(t *testing.T) {
 func TestCrashLoop(t *testing.T) {
 	require(t, solo5.HVT, "kvm")
 	d := newDriver(t, Config{})
-	h := start(t, d, save(t, guest.HVT(nil, guest.Crash())))
+	h := start(t, d, save(t, guest.HVT(nil, guest.Print("round\n"), guest.Crash())))
 	looping := make(chan error)
 	go func() {
 		for {
@@ -157,7 +164,7 @@ func TestCrashLoop(t *testing.T) {
 			}
 		}
 	}()
-	time.Sleep(50 * time.Millisecond) // some rounds
+	waitOutput(t, d, h, "round\nround\nround\n")
 	for {
 		err := errors.Join(d.Stop(t.Context(), h, drivers.StopOptions{}), d.Remove(t.Context(), h))
 		if err == nil {

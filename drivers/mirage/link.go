@@ -7,6 +7,7 @@ import (
 	"os"
 	"unsafe"
 
+	"github.com/edgeio/edgeio/drivers/internal/process"
 	"golang.org/x/sys/unix"
 )
 
@@ -91,6 +92,9 @@ func makeBridge(name string, prefix netip.Prefix, address netip.Addr) error {
 		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCBRADDBR, uintptr(unsafe.Pointer(raw))); errno != 0 && errno != unix.EEXIST {
 			return errno
 		}
+		if err := setMAC(fd, name); err != nil {
+			return fmt.Errorf("give it an Ethernet address: %w", err)
+		}
 		mask := netip.AddrFrom4(maskOf(prefix.Bits()))
 		for _, c := range []struct {
 			request uint
@@ -109,6 +113,25 @@ func makeBridge(name string, prefix netip.Prefix, address netip.Addr) error {
 		}
 		return setUp(name)
 	})
+}
+
+// setMAC gives the bridge an Ethernet address of its own. It would have that of
+// one of its taps, and another one when that goes; guests remember it.
+func setMAC(fd int, name string) error {
+	const (
+		ifreqBytes = 40 // struct ifreq of linux/if.h
+		familyAt   = 16
+		addressAt  = 18
+	)
+	var raw [ifreqBytes]byte
+	copy(raw[:unix.IFNAMSIZ-1], name)
+	raw[familyAt] = unix.ARPHRD_ETHER
+	sum := process.Hash(name)
+	copy(raw[addressAt:], []byte{0x02, 0xe0, byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)})
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCSIFHWADDR, uintptr(unsafe.Pointer(&raw))); errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 func maskOf(bits int) (mask [4]byte) {

@@ -248,7 +248,7 @@ func start(t *testing.T, d *Driver, spec drivers.Spec) drivers.Handle {
 	return h
 }
 
-// waitOutput waits until the output of h has text.
+// waitOutput waits until the console of h has text.
 func waitOutput(t *testing.T, d *Driver, h drivers.Handle, text string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -256,7 +256,9 @@ func waitOutput(t *testing.T, d *Driver, h drivers.Handle, text string) {
 	var out bytes.Buffer
 	found := errors.New("found")
 	err := d.Logs(ctx, h, drivers.LogOptions{Follow: true, Tail: -1}, func(e drivers.LogEntry) error {
-		out.Write(e.Data)
+		if e.Stream == drivers.Stdout {
+			out.Write(e.Data)
+		}
 		if strings.Contains(out.String(), text) {
 			return found
 		}

@@ -187,6 +187,7 @@ func (n *network) reservePorts(ports []drivers.Port, id string, all map[string]r
 			if taken[p.Protocol+strconv.Itoa(int(p.HostPort))] || !free(p) {
 				return fmt.Errorf("host port %d/%s is %w", p.HostPort, p.Protocol, errTaken)
 			}
+			taken[p.Protocol+strconv.Itoa(int(p.HostPort))] = true
 			continue
 		}
 		for range 100 {
@@ -198,6 +199,7 @@ func (n *network) reservePorts(ports []drivers.Port, id string, all map[string]r
 		if p.HostPort == 0 {
 			return fmt.Errorf("no host port is free for port %d/%s: %w", p.Port, p.Protocol, syscall.EAGAIN)
 		}
+		taken[p.Protocol+strconv.Itoa(int(p.HostPort))] = true
 	}
 	return nil
 }
@@ -247,12 +249,15 @@ func (n *network) all() (map[string]reservation, error) {
 
 // up makes what a workload has reserved. Doing it again changes nothing.
 func (n *network) up(ctx context.Context, key string) error {
-	r, ok := n.read(key)
-	if !ok {
+	if _, ok := n.read(key); !ok {
 		return nil
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	r, ok := n.read(key)
+	if !ok {
+		return nil
+	}
 	if err := n.makeBridge(ctx); err != nil {
 		return err
 	}
@@ -328,12 +333,15 @@ func (n *network) conflict() error {
 
 // down takes away what a workload has. Doing it again does nothing.
 func (n *network) down(ctx context.Context, key string) error {
-	r, ok := n.read(key)
-	if !ok {
+	if _, ok := n.read(key); !ok {
 		return nil
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	r, ok := n.read(key)
+	if !ok {
+		return nil
+	}
 	for _, rule := range n.portRules(r) {
 		rule.remove(ctx)
 	}
