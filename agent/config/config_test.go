@@ -66,6 +66,7 @@ f:8:1: name: given twice`},
 		{"numbers", "usage_interval: 15\nreserve:\n  cpu: much\n  disk_mb: 1.5\n", `f:1:17: usage_interval: "15": want a duration such as 15s or 1m30s
 f:3:8: reserve.cpu: "much": want a number
 f:4:12: reserve.disk_mb: "1.5": want a whole number`},
+		{"yes or no", "drivers:\n  mirage:\n    emulation: maybe\n", `f:3:16: drivers.mirage.emulation: "maybe": want true or false`},
 		{"not YAML", "name: [a\n", `this is not YAML`},
 		{"anchors", "name: &a x\n", `anchors, aliases and tags are not supported`},
 		{"a list", "- a\n", `want a mapping`},

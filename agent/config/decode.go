@@ -193,6 +193,11 @@ func setScalar(v reflect.Value, s string) error {
 			return fmt.Errorf("%q: want a number", s)
 		}
 		v.SetFloat(f)
+	case v.Kind() == reflect.Bool:
+		if s != "true" && s != "false" {
+			return fmt.Errorf("%q: want true or false", s)
+		}
+		v.SetBool(s == "true")
 	default:
 		panic("config: no way to set a " + v.Type().String())
 	}
@@ -207,6 +212,8 @@ func kindName(v reflect.Value) string {
 		return "a whole number"
 	case v.Kind() == reflect.Float64:
 		return "a number"
+	case v.Kind() == reflect.Bool:
+		return "true or false"
 	}
 	return "a text"
 }
