@@ -280,6 +280,33 @@ func (c *Cache) clean() error {
 		}
 	}
 	c.evict(c.cfg.MaxBytes)
+	return c.cleanRefs()
+}
+
+// refAge is how old a file in refs/ must be that no reference is read from: one
+// that is just being written is younger.
+const refAge = time.Minute
+
+// cleanRefs forgets references to content that is not here any more. There is
+// one for each tag and URL that was ever used.
+func (c *Cache) cleanRefs() error {
+	refs, err := os.ReadDir(c.path("refs"))
+	if err != nil {
+		return err
+	}
+	for _, e := range refs {
+		path := c.path("refs", e.Name())
+		if r, ok := readRef(path); ok && c.has(r.SHA256) {
+			continue
+		}
+		info, err := e.Info()
+		if err == nil && time.Since(info.ModTime()) > refAge {
+			err = os.Remove(path)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	return nil
 }
 
