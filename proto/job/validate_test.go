@@ -43,7 +43,7 @@ func TestNormalize(t *testing.T) {
 			Job{
 				Requirements: Requirements{GPU: Accelerator{Count: 1, Vendor: "nvidia"}, Devices: []DeviceRequest{{Kind: "camera", Count: 1}}},
 				Constraints:  []Constraint{{Label: "a", Operator: Exists}, {"a", In, []string{"b"}}}, Affinities: []Affinity{{"a", Exists, nil, 1}},
-				Kind:         Service, Replicas: 1, Restart: Restart{Policy: RestartAlways, Backoff: second}, Stop: Stop{Grace: &grace, Signal: "SIGTERM"},
+				Kind: Service, Replicas: 1, Restart: Restart{Policy: RestartAlways, Backoff: second}, Stop: Stop{Grace: &grace, Signal: "SIGTERM"},
 			},
 		},
 		"what is said stays": {
