@@ -124,6 +124,10 @@ func (d *Driver) containerOptions(spec drivers.Spec) (client.ContainerCreateOpti
 	if err != nil {
 		return client.ContainerCreateOptions{}, err
 	}
+	groups, err := deviceGroups(spec.Devices)
+	if err != nil {
+		return client.ContainerCreateOptions{}, err
+	}
 	labels := maps.Clone(spec.Labels)
 	if labels == nil {
 		labels = map[string]string{}
@@ -152,7 +156,8 @@ func (d *Driver) containerOptions(spec drivers.Spec) (client.ContainerCreateOpti
 			LogConfig:     d.logConfig(),
 			PortBindings:  bindings,
 			RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
-			Resources:     limits(spec.Resources),
+			Resources:     resources(spec),
+			GroupAdd:      groups,
 		},
 	}, nil
 }

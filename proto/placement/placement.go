@@ -30,6 +30,10 @@ type Runtime struct {
 	Features []string // sorted
 }
 
+// FeatureDevices is the feature of a runtime that hands devices over. It is
+// drivers.FeatureDevices.
+const FeatureDevices = "devices"
+
 // NodeLabels are the labels of one node as Traits have them.
 func NodeLabels(labels map[string]string) map[string][]string {
 	out := make(map[string][]string, len(labels))
@@ -80,7 +84,12 @@ func (t *Traits) Unmet(c job.Constraint) string {
 // Unmet; empty if nothing, or if nothing is known of the runtime.
 func (t *Traits) RuntimeLacks(j *job.Job) string {
 	want := j.Requirements
-	if t == nil || want.RuntimeVersion == "" && len(want.Features) == 0 {
+	features := want.Features
+	none := job.Accelerator{}
+	if len(want.Devices) > 0 || want.GPU != none || want.VPU != none || want.NPU != none || want.FPGA != none {
+		features = append(slices.Clip(features), FeatureDevices)
+	}
+	if t == nil || want.RuntimeVersion == "" && len(features) == 0 {
 		return ""
 	}
 	r, known := t.Runtimes[j.Runtime]
@@ -97,7 +106,7 @@ func (t *Traits) RuntimeLacks(j *job.Job) string {
 		}
 		return "has no runtime " + j.Runtime + " of version " + want.RuntimeVersion + " or higher: its version is " + have
 	}
-	for _, f := range want.Features {
+	for _, f := range features {
 		if !slices.Contains(r.Features, f) {
 			return "has no runtime " + j.Runtime + " with the feature " + f
 		}
