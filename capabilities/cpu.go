@@ -102,6 +102,9 @@ func parseCPUInfo(text string) CPU {
 	if implementer != "" {
 		c.Vendor, c.Model = armModel(implementer, parts)
 	}
+	if implementer == "" {
+		flags = slices.DeleteFunc(flags, func(f string) bool { return f == "sme" }) // AMD's encryption of memory
+	}
 	c.Features = cpuFeatures(flags)
 	c.Variant = cpuVariant(architecture, named, flags)
 	return c

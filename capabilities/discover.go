@@ -37,7 +37,7 @@ func Probers() []Prober {
 // deadline or the context's. A probe that fails, panics or is late is a
 // warning; a late one is left to end by itself and its finding is dropped.
 func Discover(ctx context.Context, host Host) Report {
-	return discover(ctx, host, Probers())
+	return discover(ctx, host, Probers(), probeTimeout)
 }
 
 type finding struct {
@@ -45,8 +45,8 @@ type finding struct {
 	err   error
 }
 
-func discover(ctx context.Context, host Host, probers []Prober) Report {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+func discover(ctx context.Context, host Host, probers []Prober, timeout time.Duration) Report {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	findings := make([]chan finding, len(probers))
 	for i, p := range probers {

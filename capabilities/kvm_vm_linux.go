@@ -62,12 +62,14 @@ func ioctl(fd int, request uintptr, arg unsafe.Pointer) (int, error) {
 
 // runTinyVM makes a virtual machine, lets it run the few instructions of
 // guestCode, and checks that they have run.
-func runTinyVM(ctx context.Context) (err error) {
+func runTinyVM(ctx context.Context) error { return runVM(ctx, guestCode) }
+
+func runVM(ctx context.Context, code []byte) (err error) {
 	runtime.LockOSThread() // KVM wants one thread for a processor, and it is stopped by a signal to it
 	defer runtime.UnlockOSThread()
 	v := &tinyVM{kvm: -1, vm: -1, cpu: -1}
 	defer func() { err = errors.Join(err, v.close()) }()
-	if err := v.create(); err != nil {
+	if err := v.create(code); err != nil {
 		return err
 	}
 	if err := v.setUp(); err != nil {
@@ -91,7 +93,7 @@ func runTinyVM(ctx context.Context) (err error) {
 	return err
 }
 
-func (v *tinyVM) create() (err error) {
+func (v *tinyVM) create(code []byte) (err error) {
 	if v.kvm, err = unix.Open("/dev/kvm", unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
 		return fmt.Errorf("open /dev/kvm: %w", err)
 	}
@@ -107,7 +109,7 @@ func (v *tinyVM) create() (err error) {
 	if v.memory, err = unix.Mmap(-1, 0, page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS); err != nil {
 		return fmt.Errorf("make a virtual machine's memory: %w", err)
 	}
-	copy(v.memory, guestCode)
+	copy(v.memory, code)
 	region := kvmMemoryRegion{guest: guestBase, size: uint64(page), address: uint64(uintptr(unsafe.Pointer(&v.memory[0])))}
 	if _, err = ioctl(v.vm, kvmSetUserMemoryRegion, unsafe.Pointer(&region)); err != nil {
 		return fmt.Errorf("give a virtual machine memory: %w", err)

@@ -192,7 +192,11 @@ func (fpgaManagers) Probe(_ context.Context, h Host) (func(*Report), error) {
 	var all []Device
 	for _, folder := range h.matches("sys/class/fpga_manager", "fpga[0-9]*") {
 		d := h.device(FPGA, folder)
-		d.Model = cmp.Or(d.Model, h.text(folder+"/name"))
+		name := h.text(folder + "/name")
+		if maker, _, _ := strings.Cut(name, " "); slices.Contains([]string{"Xilinx", "Altera", "Intel", "Lattice", "Microchip"}, maker) {
+			d.Vendor = cmp.Or(d.Vendor, maker)
+		}
+		d.Model = cmp.Or(d.Model, name)
 		d.Paths = append(d.Paths, "/"+folder)
 		if node := h.present("dev/" + path.Base(folder)); node != "" {
 			d.Paths = append(d.Paths, node)

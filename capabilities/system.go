@@ -5,7 +5,10 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // system finds the operating system, the kernel and the architecture.
@@ -19,8 +22,7 @@ func (system) Probe(_ context.Context, h Host) (func(*Report), error) {
 	if osErr != nil {
 		text, osErr = h.readSome("usr/lib/os-release", 64<<10)
 	}
-	machine := h.text("proc/sys/kernel/arch") // since Linux 6.1
-	kernelArch := normaliseArch(machine)
+	kernelArch := normaliseArch(h.machine())
 	arch := runtime.GOARCH // programs run as the agent does, also under a wider kernel
 	if !h.isLive() {
 		arch = cmp.Or(kernelArch, arch)
@@ -29,6 +31,34 @@ func (system) Probe(_ context.Context, h Host) (func(*Report), error) {
 	return func(r *Report) {
 		r.Kernel, r.OS, r.Arch, r.KernelArch, r.Init = kernel, parseOSRelease(text), arch, kernelArch, first
 	}, errors.Join(kernelErr, osErr)
+}
+
+// machine returns the kernel's name of the architecture.
+func (h Host) machine() string {
+	if name := h.text("proc/sys/kernel/arch"); name != "" { // since Linux 6.1
+		return name
+	}
+	if h.isLive() {
+		var u unix.Utsname
+		if unix.Uname(&u) == nil {
+			return unix.ByteSliceToString(u.Machine[:])
+		}
+	}
+	return machineByCPU(h.block("proc/cpuinfo"))
+}
+
+// machineByCPU tells the architecture by the form that /proc/cpuinfo has on it.
+// Kernels of 32 bits on ARM name the model, those of 64 bits do not.
+func machineByCPU(cpuinfo string) string {
+	switch architecture := cpuInfoValue(cpuinfo, "CPU architecture"); {
+	case architecture == "8" && !strings.Contains(cpuInfoValue(cpuinfo, "model name"), "ARMv"), architecture == "AArch64":
+		return "aarch64"
+	case architecture != "":
+		return "arm"
+	case slices.Contains(strings.Fields(cpuInfoValue(cpuinfo, "flags")), "lm"):
+		return "x86_64"
+	}
+	return ""
 }
 
 // normaliseArch turns the kernel's name of an architecture into Go's; empty if

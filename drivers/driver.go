@@ -92,6 +92,14 @@ type StatsReader interface {
 	Stats(ctx context.Context, h Handle) (Stats, error)
 }
 
+// Trier is implemented by drivers that can be tried out on a node without an
+// image of the user's.
+type Trier interface {
+	// Trial returns a workload that ends at once with exit code 0, and what
+	// takes away again what was made for it; cleanup is never nil.
+	Trial(ctx context.Context) (spec Spec, cleanup func(ctx context.Context) error, err error)
+}
+
 // Watcher is implemented by drivers that notice by themselves that Probe's
 // answer may have changed (a daemon started or stopped).
 type Watcher interface {

@@ -42,6 +42,8 @@ const (
 	// resumeBase and resumeCap bound the pauses of calls that go on after the
 	// program was lost.
 	resumeBase, resumeCap = 20 * time.Millisecond, 5 * time.Second
+	// watchCap bounds the pauses after a Watch that the program has refused.
+	watchCap = time.Minute
 )
 
 // Driver is a driver in a program of its own, which it keeps running.
@@ -233,7 +235,7 @@ func (d *Driver) Wait(ctx context.Context, h drivers.Handle) (drivers.Exit, erro
 		if !resumable(ctx, err, tries) {
 			return exit, err
 		}
-		if err := d.back(ctx, tries); err != nil {
+		if err := d.back(ctx, tries, resumeCap); err != nil {
 			return drivers.Exit{}, drivers.Errorf(drivers.ErrUnavailable, callWait, h.ID, "%w", err)
 		}
 	}
@@ -257,7 +259,7 @@ func (d *Driver) Logs(ctx context.Context, h drivers.Handle, o drivers.LogOption
 		if !o.Follow || !resumable(ctx, err, tries) {
 			return err
 		}
-		if err := d.back(ctx, tries); err != nil {
+		if err := d.back(ctx, tries, resumeCap); err != nil {
 			return drivers.Errorf(drivers.ErrUnavailable, callLogs, h.ID, "%w", err)
 		}
 		at.resume()
@@ -271,10 +273,10 @@ func resumable(ctx context.Context, err error, tries int) bool {
 	return errors.As(err, &lost) && ctx.Err() == nil && (!lost.away || tries > 0)
 }
 
-// back waits until there is a program again.
-func (d *Driver) back(ctx context.Context, tries int) error {
+// back waits until there is a program again, after a pause of up to limit.
+func (d *Driver) back(ctx context.Context, tries int, limit time.Duration) error {
 	// The connection may be lost before the supervisor knows of the end.
-	pause := min(resumeBase<<min(tries, 16), resumeCap)
+	pause := min(resumeBase<<min(tries, 16), limit)
 	select {
 	case <-time.After(pause/2 + rand.N(pause)):
 	case <-ctx.Done():
@@ -318,7 +320,11 @@ func (d *Driver) watchProgram(ctx context.Context, changed func()) {
 		if errors.Is(err, drivers.ErrUnsupported) {
 			return
 		}
-		if d.back(ctx, tries) != nil {
+		limit := watchCap
+		if lost := new(lostError); errors.As(err, &lost) {
+			limit = resumeCap
+		}
+		if d.back(ctx, tries, limit) != nil {
 			return
 		}
 	}

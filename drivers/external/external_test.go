@@ -1,6 +1,7 @@
 package external
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -9,9 +10,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/edgeio/edgeio/drivers"
 	"github.com/edgeio/edgeio/drivers/fake"
@@ -192,6 +195,26 @@ func (d *Driver) kill(t testing.TB, sig syscall.Signal) {
 	t.Helper()
 	if err := syscall.Kill(int(d.pid.Load()), sig); err != nil {
 		t.Errorf("%v to the driver program: %v", sig, err)
+	}
+}
+
+// freeze stops the program in its tracks, as a hang does.
+func (d *Driver) freeze(t testing.TB) {
+	t.Helper()
+	d.kill(t, syscall.SIGSTOP)
+	moving := func() bool {
+		stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", d.pid.Load()))
+		return slices.ContainsFunc(stats, func(stat string) bool {
+			b, _ := os.ReadFile(stat)
+			_, after, _ := bytes.Cut(b, []byte(") "))
+			return !bytes.HasPrefix(after, []byte("T"))
+		})
+	}
+	// Its threads stop one after the other.
+	for deadline := time.Now().Add(20 * time.Second); moving(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the driver program goes on")
+		}
 	}
 }
 

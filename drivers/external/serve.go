@@ -31,12 +31,15 @@ const (
 	probeFirst = 5 * time.Second
 	// lastWords is for answers to calls that the end of the program cancels.
 	lastWords = time.Second
+	// exitGrace is for calls to return when the program ends. A driver that does
+	// not obey must not outlive the agent.
+	exitGrace = 4 * time.Second
 )
 
 // Serve makes a driver a driver program: it answers the agent that has started
 // this process, until ctx ends or the agent is gone, which standard input
-// tells. All calls have returned when it does. If d is an io.Closer, it closes
-// it. Workloads go on.
+// tells. It waits for its calls, but not for long: the program exits when Serve
+// returns. If d is an io.Closer, it closes it. Workloads go on.
 func Serve(ctx context.Context, d drivers.Driver) error {
 	path := os.Getenv(EnvSocket)
 	if path == "" {
@@ -89,7 +92,15 @@ func serve(ctx context.Context, d drivers.Driver, l net.Listener) error {
 	cancel()
 	stop()
 	_ = l.Close() // closed already, if it was stopped
-	calls.Wait()
+	ended := make(chan struct{})
+	go func() { defer close(ended); calls.Wait() }()
+	late := time.NewTimer(exitGrace)
+	defer late.Stop()
+	select {
+	case <-ended:
+	case <-late.C:
+		return fmt.Errorf("calls of the driver go on %v after they were cancelled", exitGrace)
+	}
 	if stopped {
 		return nil
 	}
@@ -143,10 +154,10 @@ func (s *server) answer(ctx context.Context, conn net.Conn) {
 	if err != nil {
 		last = output{Error: toWire(err)}
 	}
-	// Nobody is there to be told that this failed: the agent has hung up. A
-	// result that is too large is an error that fits.
-	if serr := a.send(last); errors.Is(serr, errTooLarge) {
-		_ = a.send(output{Error: toWire(serr)})
+	// A result that cannot be encoded, or is too large, is an error that can. If
+	// that fails, too, nobody is there to be told: the agent has hung up.
+	if err := a.send(last); err != nil {
+		_ = a.send(output{Error: toWire(err)})
 	}
 	stop()
 	_ = conn.SetReadDeadline(time.Now())

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -240,7 +239,7 @@ func TestHang(t *testing.T) {
 		_, err := n.Wait(t.Context(), h)
 		waited <- err
 	}()
-	n.kill(t, syscall.SIGSTOP)
+	n.freeze(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	begin := time.Now()
@@ -278,7 +277,7 @@ func TestCloseHung(t *testing.T) {
 	}
 	n := newNode(t, 0)
 	h := n.running(t, "a")
-	n.kill(t, syscall.SIGSTOP)
+	n.freeze(t)
 	done := make(chan error, 1)
 	go func() { _, err := n.Wait(t.Context(), h); done <- err }()
 	begin := time.Now()
@@ -317,47 +316,6 @@ func TestAgentGone(t *testing.T) {
 		_ = cmd.Process.Kill()
 		<-exited
 		t.Error("the program goes on without its agent")
-	}
-}
-
-// TestBadPrograms is what Probe says of programs that are no good.
-func TestBadPrograms(t *testing.T) {
-	cases := map[string]string{
-		"future": "version 2",
-		"rude":   "not the driver protocol",
-		"vain":   "exit status 3; its last words: there is no such thing here",
-		"none":   "no such file",
-	}
-	for role, want := range cases {
-		t.Run(role, func(t *testing.T) {
-			before := goleak.IgnoreCurrent()
-			t.Cleanup(func() { goleak.VerifyNone(t, before) })
-			d := newDriver(t, Config{Path: filepath.Join(programs, Prefix+role), Dir: t.TempDir()})
-			defer d.Close()
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-			defer cancel()
-			info := d.Probe(ctx)
-			if info.Usable || info.Name != role || !strings.Contains(info.Reason, want) || strings.Contains(info.Reason, "\n") || info.Remedy == "" {
-				t.Errorf("Probe: %+v, want a reason with %q", info, want)
-			}
-			if _, err := d.Create(ctx, drivers.Spec{ID: "a"}, nil); !errors.Is(err, drivers.ErrUnavailable) {
-				t.Errorf("Create: %v, want ErrUnavailable", err)
-			}
-		})
-	}
-}
-
-// TestMuteProgram is one that never listens: nothing waits beyond its context.
-func TestMuteProgram(t *testing.T) {
-	d := newDriver(t, Config{Path: filepath.Join(programs, Prefix+"mute"), Dir: t.TempDir()})
-	defer d.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	if info := d.Probe(ctx); info.Usable || info.Reason == "" {
-		t.Errorf("Probe: %+v", info)
-	}
-	if err := d.Start(ctx, drivers.Handle{}); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Start: %v", err)
 	}
 }
 

@@ -8,10 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"os"
-	"path/filepath"
+	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/edgeio/edgeio/drivers"
+	"github.com/edgeio/edgeio/drivers/fake"
 )
 
 func through[T any](t interface{ Fatal(...any) }, v T) T {
@@ -167,6 +167,39 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
+// FuzzServer gives a driver program anything, and hangs up.
+func FuzzServer(f *testing.F) {
+	for _, seed := range []string{
+		`{"call":"create","spec":{"id":"a","generation":1,"image":{},"resources":{}}}`,
+		`{"call":"wait","handle":{"driver":"fake","version":1,"id":"run","generation":1}}`,
+		`{"call":"logs","handle":{"driver":"fake","version":1,"id":"run","generation":1},"logs":{"follow":true,"tail":0}}`,
+		`{"call":"exec","handle":null,"exec":{"command":[]}}` + "\n" + `{"stdin":"eA=="}` + "\n" + `{"stdin_end":true}` + "\n" + `{"size":{}}`,
+		`{"call":"watch"}` + "\n" + `{"cancel":true}`,
+	} {
+		f.Add([]byte(seed + "\n"))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		d := fake.New(fake.NewHost(nil))
+		h, err := d.Create(t.Context(), drivers.Spec{ID: "run", Generation: 1}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Start(t.Context(), h); err != nil {
+			t.Fatal(err)
+		}
+		agent, program := net.Pipe()
+		var talk sync.WaitGroup
+		talk.Go(func() { _, _ = io.Copy(io.Discard, agent) })
+		talk.Go(func() {
+			_, _ = agent.Write(data)
+			_ = agent.Close()
+		})
+		s := &server{driver: d, name: func() hello { return hello{} }}
+		s.answer(t.Context(), program)
+		talk.Wait()
+	})
+}
+
 // FuzzOutput is what the agent makes of a driver program gone wild.
 func FuzzOutput(f *testing.F) {
 	f.Add([]byte(`{"result":{"status":{"phase":"running","started_at":"2026-01-02T03:04:05Z","pid":7}}}` + "\n"))
@@ -184,17 +217,6 @@ func FuzzOutput(f *testing.F) {
 			}
 		}
 	})
-}
-
-func TestRestartDelay(t *testing.T) {
-	for failures, want := range map[int]time.Duration{0: restartBase, 1: restartBase, 2: 2 * restartBase, 5: 16 * restartBase, 9: restartCap, 1000: restartCap} {
-		if got := restartDelay(failures, 1); got != want {
-			t.Errorf("bound after %d failures: %v, want %v", failures, got, want)
-		}
-		if got := restartDelay(failures, 0); got != 0 {
-			t.Errorf("least after %d failures: %v", failures, got)
-		}
-	}
 }
 
 // TestPlace divides and repeats a log at random, as connections that are lost
@@ -236,49 +258,4 @@ func TestPlace(t *testing.T) {
 			t.Fatal(d)
 		}
 	})
-}
-
-func TestRelay(t *testing.T) {
-	var buf bytes.Buffer
-	r := &relay{log: slog.New(slog.NewTextHandler(&buf, nil))}
-	fmt.Fprint(r, "one\ntw")
-	fmt.Fprint(r, "o\n\n"+strings.Repeat("x", 2*maxLine+1)+"\nend")
-	if got := strings.Count(buf.String(), "line="); got != 5 {
-		t.Errorf("%d lines, want one, two and three pieces:\n%s", got, buf.String())
-	}
-	if got := r.last(); got != "end" {
-		t.Errorf("last words %q", got)
-	}
-}
-
-func TestFind(t *testing.T) {
-	a, b := t.TempDir(), t.TempDir()
-	put := func(dir, name string, mode os.FileMode) {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, nil, mode); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
-	}
-	put(a, "edgedriver-lxc", 0o755)
-	put(b, "edgedriver-lxc", 0o755)
-	put(b, "edgedriver-other", 0o750)
-	put(b, "edgedriver-text", 0o644)
-	put(b, "edgedriver-other.bak", 0o755)
-	put(b, "edgedriver-", 0o755)
-	put(b, "driver", 0o755)
-	put(b, "edgedriver-open", 0o777)
-	if err := os.Mkdir(filepath.Join(b, "edgedriver-folder"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	found, err := Find(a, filepath.Join(a, "missing"), b)
-	want := map[string]string{"lxc": filepath.Join(a, "edgedriver-lxc"), "other": filepath.Join(b, "edgedriver-other")}
-	if d := cmp.Diff(want, found); d != "" {
-		t.Error(d)
-	}
-	if err == nil || !strings.Contains(err.Error(), "edgedriver-open") {
-		t.Errorf("a program that everybody may change: %v", err)
-	}
 }

@@ -34,6 +34,7 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	defer removeCgroups()
 	shimPath = filepath.Join(dir, "edgeshim")
 	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", shimPath, "../cmd/edgeshim")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -66,11 +67,25 @@ func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 // shimPath is where TestMain has built edgeshim.
 var shimPath string
 
+// cgroupParent is for this process alone, so that what another one has left
+// behind is nobody's fault here.
+var cgroupParent = fmt.Sprintf("edgeio-test-native-%d", os.Getpid())
+
+// removeCgroups takes the empty parents away.
+func removeCgroups() {
+	for _, pattern := range []string{cgroupParent, "*/" + cgroupParent} {
+		groups, _ := filepath.Glob(filepath.Join(cgroup.DefaultRoot, pattern))
+		for _, g := range groups {
+			_ = os.Remove(g)
+		}
+	}
+}
+
 func newDriver(t testing.TB, cfg Config) *Driver {
 	t.Helper()
 	cfg.ShimPath = shimPath
 	if cfg.CgroupParent == "" {
-		cfg.CgroupParent = "edgeio-test-native"
+		cfg.CgroupParent = cgroupParent
 	}
 	d, err := New(cfg, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	if err != nil {
@@ -147,7 +162,7 @@ func residue() []string {
 			left = append(left, filepath.Dir(p))
 		}
 	}
-	for _, pattern := range []string{"edgeio-test-native/*", "*/edgeio-test-native/*"} {
+	for _, pattern := range []string{cgroupParent + "/*", "*/" + cgroupParent + "/*"} {
 		groups, _ := filepath.Glob(filepath.Join(cgroup.DefaultRoot, pattern))
 		for _, g := range groups {
 			if info, err := os.Stat(g); err == nil && info.IsDir() {

@@ -26,10 +26,11 @@ func (d *Driver) Start(ctx context.Context, h drivers.Handle) error {
 	if err := ctx.Err(); err != nil {
 		return w.errorf(drivers.ErrUnavailable, "%w", err)
 	}
-	st, err := w.settle()
-	if err != nil || st.phase == drivers.PhaseRunning {
+	lock, st, err := w.claim(ctx, w.settle)
+	if lock == nil {
 		return err
 	}
+	defer lock.Close()
 	l, err := w.launch()
 	if err != nil {
 		return err
@@ -51,7 +52,7 @@ func (d *Driver) Start(ctx context.Context, h drivers.Handle) error {
 	if err := l.Cgroup.Create(l.Limits); err != nil {
 		return w.fail(err)
 	}
-	err = w.spawn(ctx, l, number)
+	err = w.spawn(ctx, l, number, lock)
 	if err != nil && ctx.Err() == nil {
 		_ = l.Cgroup.Remove()
 		d.cgroups.Cleanup()
@@ -78,13 +79,13 @@ func (w *workload) awaitEnd(ctx context.Context, run *shim.Run) error {
 
 // spawn starts edgeshim and waits for its word. If the context ends first,
 // the start may or may not come about; calling Start again finds out.
-func (w *workload) spawn(ctx context.Context, l *shim.Launch, number int) error {
+func (w *workload) spawn(ctx context.Context, l *shim.Launch, number int, lock *os.File) error {
 	ackRead, ackWrite, err := os.Pipe()
 	if err != nil {
 		return w.fail(err)
 	}
 	defer ackRead.Close()
-	pid, err := w.forkShim(ackWrite, number)
+	pid, err := w.forkShim(ackWrite, lock, number)
 	ackWrite.Close()
 	if err != nil {
 		return w.errorf(drivers.ErrUnavailable, "edgeshim %s: %w; reinstall edgeIO or set the path of edgeshim", w.cfg.ShimPath, err)
@@ -101,9 +102,6 @@ func (w *workload) spawn(ctx context.Context, l *shim.Launch, number int) error 
 	}
 	// It is about to end, or has.
 	_, _ = syscall.Wait4(pid, nil, 0, nil)
-	if line == "busy" {
-		return nil
-	}
 	return w.startAnswer(l, line)
 }
 
@@ -119,7 +117,7 @@ func (w *workload) startAnswer(l *shim.Launch, line string) error {
 
 // forkShim starts edgeshim so that nothing that happens to this process or
 // its session ends it. It does not use os/exec: nobody waits for it here, see reap.
-func (w *workload) forkShim(ack *os.File, number int) (int, error) {
+func (w *workload) forkShim(ack, lock *os.File, number int) (int, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return 0, err
@@ -135,10 +133,15 @@ func (w *workload) forkShim(ack *os.File, number int) (int, error) {
 		return 0, err
 	}
 	defer syscall.Close(ackFD)
+	lockFD, err := dupFD(lock)
+	if err != nil {
+		return 0, err
+	}
+	defer syscall.Close(lockFD)
 	pid, err := syscall.ForkExec(w.cfg.ShimPath, []string{"edgeshim", "run", w.dir, strconv.Itoa(number)}, &syscall.ProcAttr{
 		Dir:   "/",
 		Env:   []string{"GOMAXPROCS=1"},
-		Files: []uintptr{null.Fd(), null.Fd(), errs.Fd(), uintptr(ackFD)},
+		Files: []uintptr{null.Fd(), null.Fd(), errs.Fd(), uintptr(ackFD), uintptr(lockFD)},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	return pid, err

@@ -49,7 +49,10 @@ func (d *Driver) Stop(ctx context.Context, h drivers.Handle, o drivers.StopOptio
 // tell sends a request to edgeshim and waits for the end of the workload, but
 // not longer than patience.
 func (w *workload) tell(ctx context.Context, request string, patience time.Duration) (ended bool, err error) {
-	st, err := w.state()
+	lock, st, err := w.claim(ctx, w.state)
+	if lock != nil {
+		lock.Close()
+	}
 	if errors.Is(err, drivers.ErrNotFound) {
 		return true, nil
 	}
@@ -114,9 +117,12 @@ func (d *Driver) Remove(ctx context.Context, h drivers.Handle) error {
 		return err
 	}
 	defer d.locks.lock(w.key)()
-	st, err := w.settle()
+	lock, st, err := w.claim(ctx, w.settle)
 	if errors.Is(err, drivers.ErrNotFound) {
 		return nil
+	}
+	if lock != nil {
+		defer lock.Close()
 	}
 	if err != nil {
 		return err

@@ -29,8 +29,11 @@ type parent struct {
 	loseFirst bool // break the connection instead of the first answer
 }
 
-func newParent(t *testing.T) *parent {
+func newParent(t *testing.T, now ...func() time.Time) *parent {
 	p := &parent{t: t, authority: identitytest.NewAuthority(t, time.Now().Add(-365*24*time.Hour)), now: time.Now}
+	if len(now) > 0 {
+		p.now = now[0]
+	}
 	id := p.authority.Enrol(t, identity.Root, "root", time.Now())
 	l, err := link.Listen("127.0.0.1:0", link.Config{TLS: id.ServerTLS(identity.TLSOptions{})})
 	if err != nil {
@@ -201,8 +204,7 @@ func TestKeepFreshRenewsInTime(t *testing.T) {
 // A parent whose clock is far behind issues what is due for renewal already.
 // That must not make the child ask without end.
 func TestKeepFreshDoesNotSpin(t *testing.T) {
-	p := newParent(t)
-	p.now = func() time.Time { return time.Now().Add(-identity.LeafLifetime * 8 / 10) }
+	p := newParent(t, func() time.Time { return time.Now().Add(-identity.LeafLifetime * 8 / 10) })
 	store := p.authority.Enrol(t, identity.Node, "e580", p.now())
 	p.keepFresh(t, store, func() {
 		for deadline := time.After(10 * time.Second); p.renewals.Load() == 0; {

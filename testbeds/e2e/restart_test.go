@@ -40,9 +40,22 @@ func (tr *Tree) alive(name string, pid int) bool {
 	return err == nil && strings.Contains(string(environ), tr.Dir+"/") && syscall.Kill(pid, 0) == nil
 }
 
+// awaitRuns waits until a marked job has noted n runs, which it does a moment
+// after it is RUNNING.
+func (tr *Tree) awaitRuns(name string, n int) {
+	tr.t.Helper()
+	tr.Await(fmt.Sprintf("job %s has %d runs", name, n), func() error {
+		if pids := tr.runs(name); len(pids) < n {
+			return fmt.Errorf("it has %v", pids)
+		}
+		return nil
+	})
+}
+
 // ranOnce checks that a marked job was started once and still runs.
 func (tr *Tree) ranOnce(t *testing.T, name string) {
 	t.Helper()
+	tr.In(t).awaitRuns(name, 1)
 	if pids := tr.runs(name); len(pids) != 1 || !tr.alive(name, pids[0]) {
 		t.Errorf("job %s: want one run that goes on, got %v", name, pids)
 	}
@@ -121,6 +134,7 @@ func TestWishesWait(t *testing.T) {
 	tr, c, _ := garching(t)
 	old := tr.Deploy(tr.marked("old", "exec sleep 100000"))
 	tr.AwaitState(old, job.Running)
+	tr.awaitRuns("old", 1)
 	c.Kill()
 	fresh := tr.Deploy(tr.marked("fresh", "exec sleep 100000"))
 	if _, err := tr.API().Terminate(t.Context(), old); err != nil {
@@ -228,6 +242,9 @@ func TestRebootWhileCutOff(t *testing.T) {
 	batch := tr.Deploy(tr.marked("batch", "exec sleep 100000", "kind: batch"))
 	never := tr.Deploy(tr.marked("never", "exec sleep 100000", "restart: never"))
 	tr.awaitAll([]string{always, batch, never}, job.Running)
+	for _, name := range []string{"always", "batch", "never"} {
+		tr.awaitRuns(name, 1)
+	}
 
 	c.Kill()
 	n.Kill()
@@ -273,6 +290,7 @@ func TestRebootWhileCutOff(t *testing.T) {
 			return nil
 		})
 		legal(t, j)
+		tr.awaitRuns(name, 2)
 		if pids := tr.runs(name); len(pids) != 2 || tr.alive(name, pids[0]) || !tr.alive(name, pids[1]) {
 			t.Errorf("%s: want a second run, got %v", name, pids)
 		}

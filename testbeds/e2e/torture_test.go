@@ -219,6 +219,9 @@ func (tr *Tree) settled(clients []*wisher) error {
 			if found[0].State != state || len(alive[x.name]) != processes {
 				return fmt.Errorf("%s should be %s, but it is %s with processes %v: %+v", x.name, state, found[0].State, alive[x.name], found[0].Instances)
 			}
+			if !x.gone && len(tr.runs(x.name)) == 0 {
+				return fmt.Errorf("%s has not noted its run yet", x.name)
+			}
 			delete(byName, x.name)
 			delete(alive, x.name)
 		}

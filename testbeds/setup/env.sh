@@ -62,7 +62,7 @@ bring_up() {
   local closed=$REGISTRY_ADDR
   push_image "$open" && push_image "$closed" login || return 1
   {
-    printf 'export EDGEIO_REQUIRE=native,docker,qemu%s\n' "$(kvm_works && printf ,kvm)"
+    printf 'export EDGEIO_REQUIRE=native,docker,python3,qemu%s\n' "$(kvm_works && printf ,kvm)"
     printf 'export EDGEIO_TEST_IMAGE=%q\n' "$TEST_IMAGE"
     printf 'export EDGEIO_TEST_REGISTRY=%q\n' "$open"
     printf 'export EDGEIO_TEST_REGISTRY_AUTH=%q\n' "$closed"

@@ -9,6 +9,8 @@ missing_packages() {
   have protoc || printf '%s\n' protobuf-compiler
   have ip || printf '%s\n' iproute2
   have iptables || printf '%s\n' iptables
+  # Runs the example of a driver in another language.
+  have python3 || printf '%s\n' python3
   # Runs unikernel images of the target virtio; takes some 20 s to install.
   have qemu-system-x86_64 || printf '%s\n' qemu-system-x86
 }

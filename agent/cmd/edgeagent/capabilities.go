@@ -31,8 +31,12 @@ func capabilitiesCommand() *cli.Command {
 			if _, err := os.Stat(cfg.StateDir); err == nil && !c.IsSet("host-root") {
 				host.StateDir = cfg.StateDir
 			}
+			o := c.String("output")
+			if o != "table" && o != "json" && o != "yaml" {
+				return usage("--output %q: want table, json or yaml", o)
+			}
 			r := capabilities.Discover(c.Context, host)
-			if c.String("output") == "yaml" {
+			if o == "yaml" {
 				return showYAML(c.App.Writer, r)
 			}
 			return show(c, r, func(w io.Writer) { capabilityTable(w, r) })

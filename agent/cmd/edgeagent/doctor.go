@@ -18,6 +18,7 @@ import (
 	"github.com/edgeio/edgeio/agent/doctor"
 	"github.com/edgeio/edgeio/agent/node"
 	"github.com/edgeio/edgeio/capabilities"
+	"github.com/edgeio/edgeio/drivers"
 	"github.com/edgeio/edgeio/proto/identity"
 )
 
@@ -53,8 +54,10 @@ func examined(ctx context.Context, cfg config.Config) (doctor.Subject, error) {
 	s := doctor.Subject{Config: cfg, Now: time.Now(), Root: os.Geteuid() == 0, State: writable(cfg.StateDir)}
 	host := capabilities.Host{StateDir: existing(cfg.StateDir)}
 	s.Report = capabilities.Discover(ctx, host)
-	s.Drivers = probe(ctx, newDrivers(cfg, "doctor", nil, slog.New(slog.DiscardHandler)))
 	var err error
+	if s.Drivers, err = examinedDrivers(ctx, cfg); err != nil {
+		return s, err
+	}
 	if s.Parents, err = node.Parents(cfg); err != nil && !errors.Is(err, fs.ErrPermission) {
 		return s, err
 	}
@@ -73,6 +76,20 @@ func examined(ctx context.Context, cfg config.Config) (doctor.Subject, error) {
 		s.Leaf, s.TLS = id.Leaf(), id.ClientTLS(identity.TLSOptions{})
 	}
 	return s, nil
+}
+
+// examinedDrivers probes the drivers. Some make their folder when they are set
+// up; before there is a state directory they get another one for it.
+func examinedDrivers(ctx context.Context, cfg config.Config) ([]drivers.Info, error) {
+	if _, err := os.Stat(cfg.StateDir); err != nil {
+		dir, err := os.MkdirTemp("", "edgeagent-doctor-")
+		if err != nil {
+			return nil, fmt.Errorf("examine the runtimes: %w", err)
+		}
+		defer func() { _ = os.RemoveAll(dir) }() // a left-over in the folder for those harms nobody
+		cfg.StateDir = dir
+	}
+	return probe(ctx, newDrivers(cfg, "doctor", nil, slog.New(slog.DiscardHandler))), nil
 }
 
 // existing returns a folder, or the nearest above it that is there.

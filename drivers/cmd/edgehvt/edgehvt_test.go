@@ -21,26 +21,28 @@ import (
 	"github.com/edgeio/edgeio/drivers/drivertest"
 )
 
+// folder is where program puts what it builds; empty until then.
+var folder string
+
 // program builds edgehvt once, as it is shipped.
 var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "edgehvt")
-	if err != nil {
+	var err error
+	if folder, err = os.MkdirTemp("", "edgehvt"); err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "edgehvt")
+	path := filepath.Join(folder, "edgehvt")
 	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build edgehvt: %w\n%s", err, out)
 	}
-	// Also for the user nobody.
-	return path, os.Chmod(dir, 0o755)
+	return path, nil
 })
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := program(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
+	if folder != "" {
+		_ = os.RemoveAll(folder)
 	}
 	os.Exit(code)
 }

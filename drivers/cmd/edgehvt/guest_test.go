@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/edgeio/edgeio/drivers/drivertest"
 	"github.com/edgeio/edgeio/drivers/mirage/solo5"
 	"github.com/edgeio/edgeio/drivers/mirage/solo5/guest"
 )
@@ -344,6 +345,44 @@ func TestHostileImages(t *testing.T) {
 		// SIGTERM may come before edgehvt has asked for it.
 		if text := p.stderr.String(); status == 2 || status > 128 && status != 128+int(syscall.SIGTERM) && status != 255 || strings.Contains(text, "goroutine") {
 			t.Errorf("image %d: status %d, stderr %s", i, status, text)
+		}
+	}
+}
+
+// TestSameAsSolo5 runs guests on solo5-hvt, too, where it is installed: they
+// and edgehvt are to follow the real interface, not just each other.
+func TestSameAsSolo5(t *testing.T) {
+	requireKVM(t)
+	reference, err := exec.LookPath("solo5-hvt")
+	drivertest.Require(t, "solo5-hvt", err == nil, "it is not installed")
+	disk := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(disk, make([]byte, 64<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	block := []solo5.Device{{Name: "storage", Type: solo5.Block}}
+	attach := []string{"--block:storage=" + disk}
+	for name, tt := range map[string]struct {
+		image []byte
+		args  []string
+	}{
+		"exit":         {guest.HVT(nil, guest.Print("up\n"), guest.Exit(3)), nil},
+		"abort":        {guest.HVT(nil, guest.Abort()), nil},
+		"crash":        {guest.HVT(nil, guest.Print("up\n"), guest.Crash()), nil},
+		"arguments":    {guest.HVT(nil, guest.PrintCommandLine()), nil},
+		"memory":       {guest.HVT(nil, guest.Touch(8<<20), guest.Sleep(time.Millisecond), guest.Print("ok")), nil},
+		"own code":     {guest.HVT(nil, guest.Store(0x100000)), nil},
+		"block":        {guest.HVT(block, guest.WriteBlock("storage", 512, "kept"), guest.PrintBlock("storage", 512, 8)), attach},
+		"behind block": {guest.HVT(block, guest.PrintBlock("storage", 64<<10, 8)), attach},
+		"not attached": {guest.HVT(block), nil},
+		"virtio":       {guest.Virtio(), nil},
+	} {
+		p := start(t, tt.image, tt.args, "--a", "b c")
+		out, status := p.wait()
+		cmd := exec.Command(reference, p.cmd.Args[1:]...)
+		want, _ := cmd.Output()
+		// The reference greets in front of what the guest prints.
+		if !strings.HasSuffix(string(want), out) || status != cmd.ProcessState.ExitCode() {
+			t.Errorf("%s: console %q, status %d; solo5-hvt: %q, %d", name, out, status, want, cmd.ProcessState.ExitCode())
 		}
 	}
 }

@@ -5,8 +5,8 @@
 // People do not call it; the agent does:
 //
 //	edgeshim run DIR NUMBER   DIR/launch says what to run (package shim); NUMBER counts the runs.
-//	                          File descriptor 3 gets one line: "ok", "busy" if
-//	                          another edgeshim runs it, or "errno N TEXT".
+//	                          File descriptor 3 gets one line: "ok" or "errno N TEXT";
+//	                          4 is DIR, locked, so that it is run once at a time.
 //	edgeshim exec DIR         Becomes a further command in that workload: records "arg" and
 //	                          "env" come on file descriptor 3, ended by its closing.
 //

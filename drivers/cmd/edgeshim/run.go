@@ -12,12 +12,16 @@ import (
 	"github.com/edgeio/edgeio/drivers/internal/shim"
 )
 
-// ackFD is where the agent waits for the outcome of the start.
-const ackFD = 3
+// What the agent hands over.
+const (
+	ackFD  = 3 // where it waits for the outcome of the start
+	lockFD = 4 // the workload's folder, locked; held until this process ends
+)
 
 // run starts the workload of dir and stays until it has ended.
 func run(dir string, number int) int {
 	syscall.CloseOnExec(ackFD)
+	syscall.CloseOnExec(lockFD)
 	s, err := prepare(dir, number)
 	if err == nil {
 		err = s.start()
@@ -40,9 +44,6 @@ func acknowledge(err error) {
 		line = "errno " + strconv.Itoa(int(e.errno)) + " " + e.what + "\n"
 	default:
 		line = "errno 0 " + err.Error() + "\n"
-		if err == errBusy {
-			line = "busy\n"
-		}
 	}
 	_, _ = syscall.Write(ackFD, []byte(line))
 	_ = syscall.Close(ackFD)
@@ -69,13 +70,6 @@ func failed(what string, err error) error {
 	return &startError{what + ": " + err.Error(), 0}
 }
 
-// busy says that another edgeshim has the workload.
-type busy struct{}
-
-func (busy) Error() string { return "busy" }
-
-var errBusy error = busy{}
-
 // server is one run of one workload.
 type server struct {
 	dir     string
@@ -97,20 +91,13 @@ type stream struct {
 	fd   int // -1 once closed
 }
 
-// prepare takes hold of the workload and opens all that the run needs.
+// prepare opens all that the run needs.
 func prepare(dir string, number int) (*server, error) {
+	// The agent has the lock already: this makes sure that it was handed over.
+	if err := syscall.Flock(lockFD, syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, failed("lock "+dir, err)
+	}
 	path := filepath.Join(dir, shim.FileLaunch)
-	// Held until this process ends, so that no second one runs the workload.
-	lock, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, failed("open "+path, err)
-	}
-	if err := syscall.Flock(lock, syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		if err == syscall.EWOULDBLOCK {
-			return nil, errBusy
-		}
-		return nil, failed("lock "+path, err)
-	}
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, failed("read "+path, err)

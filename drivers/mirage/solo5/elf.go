@@ -16,9 +16,8 @@ const (
 	etExec = 2
 	etDyn  = 3
 
-	ptLoad   = 1
-	ptInterp = 3
-	ptNote   = 4
+	ptLoad = 1
+	ptNote = 4
 
 	pfExecute = 1
 	pfWrite   = 2
@@ -106,12 +105,8 @@ func readPrograms(f io.ReaderAt, size int64, h header) ([]program, error) {
 }
 
 func (p program) check(size int64) error {
-	switch p.kind {
-	case ptInterp:
-		return fmt.Errorf("%w: it asks for a dynamic loader, so it is a program for an operating system", ErrNotSolo5)
-	case ptLoad, ptNote:
-	default:
-		return nil // not looked at any further
+	if p.kind != ptLoad && p.kind != ptNote {
+		return nil // not looked at; images name a loader that does not exist, so that no kernel runs them as programs
 	}
 	if !inside(p.offset, p.fileBytes, size) {
 		return fmt.Errorf("%d bytes at %#x lie beyond the end of the file (%d bytes)", p.fileBytes, p.offset, size)

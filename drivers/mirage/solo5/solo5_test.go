@@ -96,7 +96,6 @@ var malformed = []struct {
 	{"program headers beyond the end", put64(32, 1<<40), "beyond the end", false},
 	{"program headers wrap around", put64(32, 1<<64-8), "beyond the end", false},
 	{"program headers cut off", cut(100), "beyond the end", false},
-	{"dynamic loader", put32(data, 3), "dynamic loader", true},
 	{"segment beyond the file", put64(load+32, 1<<30), "beyond the end", false},
 	{"segment's offset wraps around", put64(load+8, 1<<64-1), "beyond the end", false},
 	{"more file than memory", put64(load+40, 1), "are for 1 bytes of memory", false},
@@ -162,6 +161,18 @@ func TestInspectMalformed(t *testing.T) {
 		if errors.Is(err, solo5.ErrNotSolo5) != tt.alien {
 			t.Errorf("%s: %v: told to be no Solo5 image: %v, want %v", tt.name, err, !tt.alien, tt.alien)
 		}
+	}
+}
+
+// TestInspectRealLayout has what the Solo5 toolchain leaves in its images: the
+// name of a loader that does not exist, and an empty segment at address 0.
+func TestInspectRealLayout(t *testing.T) {
+	b := put64(data+40, 0)(put64(data+16, 0)(sound()))
+	if img, err := inspect(b); err != nil || len(img.Segments) != 1 {
+		t.Errorf("with an empty segment: %+v, %v", img, err)
+	}
+	if img, err := inspect(put32(data, 3)(sound())); err != nil || len(img.Segments) != 1 {
+		t.Errorf("with the name of a loader: %+v, %v", img, err)
 	}
 }
 
