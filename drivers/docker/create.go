@@ -35,6 +35,9 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec, progress func(dr
 	if err != nil {
 		return drivers.Handle{}, drivers.Errorf(drivers.ErrInvalid, op, spec.ID, "%w", err)
 	}
+	if err := d.addDevices(ctx, op, spec, opts.HostConfig); err != nil {
+		return drivers.Handle{}, err
+	}
 	w, err := wantedImage(spec.Image)
 	if err != nil {
 		return drivers.Handle{}, drivers.Errorf(drivers.ErrInvalid, op, spec.ID, "%w", err)
@@ -124,10 +127,6 @@ func (d *Driver) containerOptions(spec drivers.Spec) (client.ContainerCreateOpti
 	if err != nil {
 		return client.ContainerCreateOptions{}, err
 	}
-	groups, err := deviceGroups(spec.Devices)
-	if err != nil {
-		return client.ContainerCreateOptions{}, err
-	}
 	labels := maps.Clone(spec.Labels)
 	if labels == nil {
 		labels = map[string]string{}
@@ -156,8 +155,7 @@ func (d *Driver) containerOptions(spec drivers.Spec) (client.ContainerCreateOpti
 			LogConfig:     d.logConfig(),
 			PortBindings:  bindings,
 			RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
-			Resources:     resources(spec),
-			GroupAdd:      groups,
+			Resources:     limits(spec.Resources),
 		},
 	}, nil
 }
