@@ -129,7 +129,7 @@ func (j *Job) Tolerates(taint Taint) bool {
 // default effect is no_schedule.
 func ParseTaint(s string) (Taint, bool) {
 	t := shortToleration(s)
-	taint := Taint{Key: t.Key, Value: t.Value, Effect: t.Effect}
+	taint := Taint(t)
 	orElse(&taint.Effect, NoSchedule)
 	return taint, labelKeyRE.MatchString(t.Key) && labelRE.MatchString(t.Value) && slices.Contains(effects, string(taint.Effect))
 }
