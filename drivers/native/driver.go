@@ -139,7 +139,9 @@ func (d *Driver) sweep() {
 			continue
 		}
 		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > leftoverAge {
-			_ = os.RemoveAll(filepath.Join(d.cfg.Dir, e.Name()))
+			if err := removeTree(filepath.Join(d.cfg.Dir, e.Name())); err != nil {
+				d.log.Warn("what is left of a workload cannot be deleted", "error", err)
+			}
 		}
 	}
 }

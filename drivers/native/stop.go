@@ -153,7 +153,7 @@ func (d *Driver) Remove(ctx context.Context, h drivers.Handle) error {
 	if err := os.Rename(w.dir, filepath.Join(gone, w.key)); err != nil {
 		return w.fail(err)
 	}
-	if err := os.RemoveAll(gone); err != nil {
+	if err := removeTree(gone); err != nil {
 		return w.fail(err)
 	}
 	return nil
