@@ -251,6 +251,7 @@ func specOf(in Instance) drivers.Spec {
 		Resources: drivers.Resources{CPUMillis: j.Requirements.CPUMillis(), MemoryBytes: j.Requirements.MemoryBytes()},
 		Labels:    map[string]string{"edgeio.job": in.JobID, "edgeio.job-name": j.Name},
 	}
+	sp.Devices = in.Devices
 	for _, p := range j.Ports {
 		sp.Ports = append(sp.Ports, specPort(p))
 	}

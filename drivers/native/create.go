@@ -73,13 +73,18 @@ func (w *workload) plan(spec drivers.Spec) (*shim.Launch, error) {
 	if err := w.setUser(l, spec.User); err != nil {
 		return nil, err
 	}
+	given, err := w.giveDevices(l, spec.Devices)
+	if err != nil {
+		return nil, err
+	}
 	for _, p := range spec.Ports {
 		if p.HostPort == 0 {
 			p.HostPort = p.Port
 		}
 		l.Ports = append(l.Ports, shim.Port{Name: p.Name, Protocol: p.Protocol, Port: p.Port, HostPort: p.HostPort})
 	}
-	l.Env = environment(spec.Env, filepath.Join(w.dir, shim.DirWork), l)
+	maps.Copy(given, spec.Env)
+	l.Env = environment(given, filepath.Join(w.dir, shim.DirWork), l)
 	l.Env = append(l.Env, shim.Marker+"="+w.uniqueName())
 	return l, w.setProgram(l, spec)
 }
