@@ -192,8 +192,9 @@ func (s *Supervisor) drive(ctx context.Context, a *actor) {
 			if ev.Kind == EventCreated {
 				s.step(a, Event{Kind: EventLate, Handle: ev.Handle, Image: ev.Image})
 			}
-		case ev.Kind == EventError && ctx.Err() != nil:
-			// The agent is ending; nothing is known of the workload by this.
+		case ctx.Err() != nil && (ev.Kind == EventError || ev.Kind == EventTimer):
+			// The agent is ending; nothing is known of the workload by this, and
+			// a pause is not over.
 		default:
 			s.step(a, ev)
 		}
