@@ -1,5 +1,5 @@
 // Package native runs workloads as plain processes of the node: a program or
-// script, limited by control groups, as a user of its own.
+// script, limited by control groups, as the user that the job or the node names.
 //
 // Each workload has a folder, and an edgeshim process while it runs (package
 // cmd/edgeshim), which outlives the agent. The driver keeps nothing in memory
