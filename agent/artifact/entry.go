@@ -124,8 +124,15 @@ func (c *Cache) publish(ctx context.Context, digest, file string, canMove bool, 
 		if !canMove {
 			return fmt.Errorf("publish %s: a plain file must be ours", file)
 		}
-		if err := errors.Join(os.Chmod(file, 0o555), os.Rename(file, target)); err != nil {
+		if err := os.Chmod(file, 0o555); err != nil {
 			return err
+		}
+		// A second name rather than a new one: the old one is the lock that
+		// others wait for until the entry is there.
+		if os.Link(file, target) != nil {
+			if err := os.Rename(file, target); err != nil { // no links on this file system
+				return err
+			}
 		}
 	} else if err := unpack(ctx, file, kind, filepath.Join(stage.dir, "tree"), c.cfg.Unpack, report); err != nil {
 		return err
