@@ -146,6 +146,17 @@ func TestShimKilled(t *testing.T) {
 	}
 }
 
+// moves reports whether a thread of the process is not stopped; they stop one
+// after the other.
+func moves(pid int) bool {
+	stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	return slices.ContainsFunc(stats, func(stat string) bool {
+		text, _ := os.ReadFile(stat)
+		_, after, _ := strings.Cut(string(text), ") ")
+		return !strings.HasPrefix(after, "T")
+	})
+}
+
 // TestShimStopped: an edgeshim that does nothing any more.
 func TestShimStopped(t *testing.T) {
 	d := newDriver(t, Config{Dir: t.TempDir()})
@@ -153,6 +164,11 @@ func TestShimStopped(t *testing.T) {
 	run := runOf(t, d, h)
 	if err := syscall.Kill(run.Shim.PID, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); moves(run.Shim.PID); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("edgeshim goes on")
+		}
 	}
 	w, err := d.open("stop", h)
 	if err != nil {
