@@ -92,6 +92,14 @@ type StatsReader interface {
 	Stats(ctx context.Context, h Handle) (Stats, error)
 }
 
+// Trier is implemented by drivers that can be tried out on a node without an
+// image of the user's.
+type Trier interface {
+	// Trial returns a workload that ends at once with exit code 0, and what
+	// takes away again what was made for it; cleanup is never nil.
+	Trial(ctx context.Context) (spec Spec, cleanup func(ctx context.Context) error, err error)
+}
+
 // Watcher is implemented by drivers that notice by themselves that Probe's
 // answer may have changed (a daemon started or stopped).
 type Watcher interface {
@@ -113,6 +121,7 @@ const (
 	FeatureLimitMemory Feature = "limit-memory" // enforces Resources.MemoryBytes
 	FeatureLimitPIDs   Feature = "limit-pids"   // enforces Resources.PIDs
 	FeatureUser        Feature = "user"         // honours Spec.User
+	FeatureDevices     Feature = "devices"      // hands over Spec.Devices
 	FeatureImageFile   Feature = "image-file"   // wants Image.Path: a local file or folder, fetched by the agent
 	FeatureImagePull   Feature = "image-pull"   // fetches Image.Reference itself
 )
@@ -141,7 +150,8 @@ type Spec struct {
 	User       string            `json:"user,omitempty"` // name or uid, optionally ":group"
 	Resources  Resources         `json:"resources"`
 	Ports      []Port            `json:"ports,omitempty"`
-	Labels     map[string]string `json:"labels,omitempty"` // put on the workload where the runtime has labels
+	Devices    []Device          `json:"devices,omitempty"` // those that the workload, and no other one, may use; ErrUnsupported without FeatureDevices
+	Labels     map[string]string `json:"labels,omitempty"`  // put on the workload where the runtime has labels
 }
 
 // Image names what to run. A driver with FeatureImageFile gets Path; one with
@@ -166,6 +176,16 @@ type Port struct {
 	Protocol string `json:"protocol"`  // "tcp" or "udp"
 	Port     uint16 `json:"port"`      // inside the workload
 	HostPort uint16 `json:"host_port"` // on the host; 0: the runtime chooses, Status tells
+}
+
+// Device is a device of the node that a workload is given. The workload finds
+// it at the same paths as the node does, and its user can open it.
+type Device struct {
+	ID     string   `json:"id"`               // stable on the node: "gpu-pci-0000:01:00.0"
+	Kind   string   `json:"kind"`             // "gpu", "vpu", "npu", "fpga", "camera", "serial", …
+	Vendor string   `json:"vendor,omitempty"` // in words: "NVIDIA Corporation"
+	Model  string   `json:"model,omitempty"`
+	Paths  []string `json:"paths,omitempty"` // device nodes in /dev; a folder in /sys for what has none
 }
 
 // Progress is a sign of life of a long Create.

@@ -3,6 +3,7 @@ package drivers
 import (
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 )
 
@@ -35,6 +36,16 @@ func (s Spec) Check() error {
 	for _, p := range s.Ports {
 		if p.Port == 0 || p.Protocol != "tcp" && p.Protocol != "udp" {
 			errs = append(errs, fmt.Errorf("port %q: %d/%s: want 1 to 65535 and tcp or udp", p.Name, p.Port, p.Protocol))
+		}
+	}
+	for _, d := range s.Devices {
+		if d.ID == "" {
+			errs = append(errs, errors.New("devices: one has no id"))
+		}
+		for _, p := range d.Paths {
+			if !strings.HasPrefix(p, "/") || strings.Contains(p, "\x00") || path.Clean(p) != p {
+				errs = append(errs, fmt.Errorf("device %s: %q is not a clean, absolute path", d.ID, p))
+			}
 		}
 	}
 	return errors.Join(errs...)

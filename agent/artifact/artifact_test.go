@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -406,6 +407,39 @@ func TestCleanAtStart(t *testing.T) {
 	}
 	if err := live.discard(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestReferencesAreForgottenWithTheirContent(t *testing.T) {
+	dir := t.TempDir()
+	c := open(t, Config{Dir: dir})
+	here, gone := digestOf([]byte("here")), digestOf([]byte("gone"))
+	entry := c.path("entries", here)
+	err := errors.Join(os.Mkdir(entry, 0o755), os.WriteFile(filepath.Join(entry, "lock"), nil, 0o644),
+		c.remember(ref{Reference: "https://a/here", SHA256: here}, ""),
+		c.remember(ref{Reference: "https://a/gone", SHA256: gone}, ""),
+		c.remember(ref{Reference: "https://a/young", SHA256: gone}, ""),
+		os.WriteFile(c.path("refs", ".new-1"), []byte("{"), 0o600))
+	old := time.Now().Add(-time.Hour)
+	for _, name := range []string{refKey("https://a/here", ""), refKey("https://a/gone", ""), ".new-1"} {
+		err = errors.Join(err, os.Chtimes(c.path("refs", name), old, old))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	open(t, Config{Dir: dir})
+	left, err := os.ReadDir(c.path("refs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range left {
+		names = append(names, e.Name())
+	}
+	want := []string{refKey("https://a/here", ""), refKey("https://a/young", "")}
+	slices.Sort(want)
+	if !slices.Equal(names, want) {
+		t.Errorf("left: %v; want %v", names, want)
 	}
 }
 

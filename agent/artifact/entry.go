@@ -124,8 +124,15 @@ func (c *Cache) publish(ctx context.Context, digest, file string, canMove bool, 
 		if !canMove {
 			return fmt.Errorf("publish %s: a plain file must be ours", file)
 		}
-		if err := errors.Join(os.Chmod(file, 0o555), os.Rename(file, target)); err != nil {
+		if err := os.Chmod(file, 0o555); err != nil {
 			return err
+		}
+		// A second name rather than a new one: the old one is the lock that
+		// others wait for until the entry is there.
+		if os.Link(file, target) != nil {
+			if err := os.Rename(file, target); err != nil { // no links on this file system
+				return err
+			}
 		}
 	} else if err := unpack(ctx, file, kind, filepath.Join(stage.dir, "tree"), c.cfg.Unpack, report); err != nil {
 		return err
@@ -280,6 +287,33 @@ func (c *Cache) clean() error {
 		}
 	}
 	c.evict(c.cfg.MaxBytes)
+	return c.cleanRefs()
+}
+
+// refAge is how old a file in refs/ must be that no reference is read from: one
+// that is just being written is younger.
+const refAge = time.Minute
+
+// cleanRefs forgets references to content that is not here any more. There is
+// one for each tag and URL that was ever used.
+func (c *Cache) cleanRefs() error {
+	refs, err := os.ReadDir(c.path("refs"))
+	if err != nil {
+		return err
+	}
+	for _, e := range refs {
+		path := c.path("refs", e.Name())
+		if r, ok := readRef(path); ok && c.has(r.SHA256) {
+			continue
+		}
+		info, err := e.Info()
+		if err == nil && time.Since(info.ModTime()) > refAge {
+			err = os.Remove(path)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -155,12 +155,20 @@ func refKey(reference, arch string) string {
 
 // lookUp returns what the reference had last, if that is still in the cache.
 func (c *Cache) lookUp(reference, arch string) (ref, bool) {
-	var r ref
-	text, err := os.ReadFile(c.path("refs", refKey(reference, arch)))
-	if err != nil || json.Unmarshal(text, &r) != nil || r.Reference != reference || !isDigest(r.SHA256) {
+	r, ok := readRef(c.path("refs", refKey(reference, arch)))
+	if !ok || r.Reference != reference {
 		return ref{}, false // as good as never seen
 	}
 	return r, c.has(r.SHA256)
+}
+
+func readRef(path string) (ref, bool) {
+	var r ref
+	text, err := os.ReadFile(path)
+	if err != nil || json.Unmarshal(text, &r) != nil || !isDigest(r.SHA256) {
+		return ref{}, false
+	}
+	return r, true
 }
 
 func (c *Cache) remember(r ref, arch string) error {

@@ -196,13 +196,20 @@ func (u *unpacker) zipEntry(f *zip.File) (err error) {
 
 // admit counts an entry and returns its name relative to the root, "." for the root itself.
 func (u *unpacker) admit(name string) (string, error) {
-	if err := u.ctx.Err(); err != nil {
+	if err := u.count(); err != nil {
 		return "", err
 	}
-	if u.entries++; u.entries > u.limits.Entries {
-		return "", classed(drivers.ErrImage, "the archive has more than %d entries", u.limits.Entries)
-	}
 	return checkName(name)
+}
+
+func (u *unpacker) count() error {
+	if err := u.ctx.Err(); err != nil {
+		return err
+	}
+	if u.entries++; u.entries > u.limits.Entries {
+		return classed(drivers.ErrImage, "the archive has more than %d entries", u.limits.Entries)
+	}
+	return nil
 }
 
 // checkName refuses names that do not stay below the root, rather than bending them.
@@ -225,7 +232,31 @@ func checkName(name string) (string, error) {
 }
 
 func (u *unpacker) dir(name string) error {
-	return u.root.MkdirAll(name, 0o755)
+	if err := u.parents(name); err != nil || u.isDir(name) {
+		return err
+	}
+	return u.root.Mkdir(name, 0o755)
+}
+
+// parents makes the folders that name is in. Those that the archive does not
+// list count as if it did: one name alone may stand for a hundred.
+func (u *unpacker) parents(name string) error {
+	dir := path.Dir(name)
+	if u.isDir(dir) {
+		return nil
+	}
+	if err := u.parents(dir); err != nil {
+		return err
+	}
+	if err := u.count(); err != nil {
+		return err
+	}
+	return u.root.Mkdir(dir, 0o755)
+}
+
+func (u *unpacker) isDir(name string) bool {
+	info, err := u.root.Stat(name)
+	return err == nil && info.IsDir()
 }
 
 // vacate makes room for an entry: a later one of the same name replaces an
@@ -234,7 +265,7 @@ func (u *unpacker) vacate(name string) error {
 	if name == "." {
 		return errors.New("it would replace the archive's root")
 	}
-	if err := u.root.MkdirAll(path.Dir(name), 0o755); err != nil {
+	if err := u.parents(name); err != nil {
 		return err
 	}
 	if err := u.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {

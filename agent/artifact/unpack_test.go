@@ -180,6 +180,7 @@ func TestUnpackRefuses(t *testing.T) {
 	for i := range many {
 		many[i] = file(strings.Repeat("x", i+1), "")
 	}
+	deep := strings.Repeat("/d", 60)
 	tests := map[string]struct {
 		content []byte
 		text    string
@@ -203,6 +204,7 @@ func TestUnpackRefuses(t *testing.T) {
 		"root replaced":     {tarOf(t, file(".", "")), "root"},
 		"file as folder":    {tarOf(t, file("a", ""), file("a/b", "")), "file exists"},
 		"many entries":      {tarOf(t, many...), "100 entries"},
+		"unlisted folders":  {tarOf(t, file("a"+deep, ""), file("b"+deep, "")), "100 entries"},
 		"bomb":              {gzipped(t, tarOf(t, file("zeroes", bomb))), "bomb"},
 		"zip bomb":          {zipOf(t, file("zeroes", bomb)), "bomb"},
 		"too big":           {tarOf(t, file("zeroes", bomb), file("more", bomb[:6<<20])), "bytes"},

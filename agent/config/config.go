@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/edgeio/edgeio/proto/job"
 )
 
 // DefaultFile is read if no other is named; it need not exist.
@@ -28,12 +30,19 @@ type Config struct {
 	StateDir      string              `yaml:"state_dir"`
 	Parents       []string            `yaml:"parents"`
 	Labels        map[string]string   `yaml:"labels"`
+	Taints        []string            `yaml:"taints"` // as job.ParseTaint reads them
+	Devices       Devices             `yaml:"devices"`
 	UsageInterval time.Duration       `yaml:"usage_interval"`
 	Log           Log                 `yaml:"log"`
 	Reserve       Reserve             `yaml:"reserve"`
 	Images        Images              `yaml:"images"`
 	Registries    map[string]Registry `yaml:"registries"` // by host
 	Drivers       Drivers             `yaml:"drivers"`
+}
+
+// Devices says how devices are given to jobs.
+type Devices struct {
+	Shared []string `yaml:"shared"` // kinds or ids; all others are given to one job at a time
 }
 
 // Log says what is logged and how.
@@ -128,6 +137,26 @@ func Load(file string, environ []string) (Config, error) {
 	return c, nil
 }
 
+// derivedLabels is how the labels begin that are derived from the report.
+const derivedLabels = "edgeio.dev/"
+
+// Bounds of what the node tells of itself with each registration.
+const (
+	maxLabels = 128
+	maxTaints = 16
+)
+
+// NodeTaints returns the taints; Validate has seen them.
+func (c Config) NodeTaints() []job.Taint {
+	var out []job.Taint
+	for _, s := range c.Taints {
+		if t, ok := job.ParseTaint(s); ok {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
 // Validate returns all that is wrong with the values, one line each.
 func (c Config) Validate() error {
 	var e Error
@@ -145,9 +174,25 @@ func (c Config) Validate() error {
 			bad(fmt.Sprintf("parents[%d]", i), "%q: want host:port", p)
 		}
 	}
-	for k := range c.Labels {
-		if k == "" || len(k) > 63 {
-			bad("labels", "%q: want a key of 1 to 63 characters", k)
+	for k, v := range c.Labels {
+		switch {
+		case !job.ValidLabel(k, v):
+			bad("labels", `%q: want a key of 1 to 127 letters, digits and "._/-", and a value of at most 127 letters, digits and "._:/+@-"`, k+"="+v)
+		case strings.HasPrefix(k, derivedLabels):
+			bad("labels", "%q: what begins with %s is derived from what the node is; choose another key", k, derivedLabels)
+		}
+	}
+	for i, t := range c.Taints {
+		if _, ok := job.ParseTaint(t); !ok {
+			bad(fmt.Sprintf("taints[%d]", i), `%q: want "key", "key=value", each optionally with ":no_schedule" or ":prefer_no_schedule"`, t)
+		}
+	}
+	if len(c.Labels) > maxLabels || len(c.Taints) > maxTaints {
+		bad("labels", "want at most %d labels and %d taints", maxLabels, maxTaints)
+	}
+	for i, d := range c.Devices.Shared {
+		if d == "" {
+			bad(fmt.Sprintf("devices.shared[%d]", i), "want a kind of devices, such as gpu, or the id of one")
 		}
 	}
 	if c.UsageInterval < time.Second || c.UsageInterval > time.Hour {

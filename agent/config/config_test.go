@@ -36,7 +36,7 @@ func TestSampleShowsEverything(t *testing.T) {
 	// What has a default is shown with it; these have examples.
 	d := Default()
 	c.Name, c.Parents, c.Labels, c.Registries = d.Name, d.Parents, d.Labels, d.Registries
-	c.Drivers.Disabled = d.Drivers.Disabled
+	c.Drivers.Disabled, c.Taints, c.Devices = d.Drivers.Disabled, d.Taints, d.Devices
 	if diff := cmp.Diff(d, c); diff != "" {
 		t.Errorf("%s does not show the defaults (-default +sample):\n%s", sample, diff)
 	}
@@ -58,7 +58,7 @@ func settingNames(t reflect.Type) []string {
 
 func TestAllProblemsAtOnce(t *testing.T) {
 	for _, c := range []struct{ name, file, want string }{
-		{"unknown, wrong and double", "nam: x\nlog:\n  level: 7\n  fromat: text\nreserve: none\nparents: a:1\nname: a\nname: b\n", `f:1:1: nam: unknown; known here: name, state_dir, parents, labels, usage_interval, log, reserve, images, registries, drivers
+		{"unknown, wrong and double", "nam: x\nlog:\n  level: 7\n  fromat: text\nreserve: none\nparents: a:1\nname: a\nname: b\n", `f:1:1: nam: unknown; known here: name, state_dir, parents, labels, taints, devices, usage_interval, log, reserve, images, registries, drivers
 f:4:3: log.fromat: unknown; known here: level, format
 f:5:10: reserve: want a mapping
 f:6:10: parents: want a list
@@ -131,12 +131,13 @@ func TestValidate(t *testing.T) {
 	c.Name, c.StateDir, c.Parents, c.UsageInterval = "a b", "relative", []string{"host"}, 0
 	c.Log = Log{Level: "loud", Format: "xml"}
 	c.Reserve.DiskMB, c.Drivers.Dir = -1, "relative"
+	c.Labels, c.Taints, c.Devices.Shared = map[string]string{"edgeio.dev/board": "mine"}, []string{"ok", "a b", "a:no_execute"}, []string{""}
 	c.Registries = map[string]Registry{"r": {Username: "u"}}
 	err := c.Validate()
 	if err == nil {
 		t.Fatal("valid")
 	}
-	for _, field := range []string{"name", "state_dir", "parents[0]", "usage_interval", "log.level", "log.format", "reserve.disk_mb", "drivers.dir", "registries.r"} {
+	for _, field := range []string{"name", "state_dir", "parents[0]", "usage_interval", "labels", "taints[1]", "taints[2]", "devices.shared[0]", "log.level", "log.format", "reserve.disk_mb", "drivers.dir", "registries.r"} {
 		if !strings.Contains(err.Error(), field+": ") {
 			t.Errorf("no word of %s in:\n%v", field, err)
 		}

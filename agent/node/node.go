@@ -75,7 +75,11 @@ func New(cfg config.Config, p Parts) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	host := workload.Host{Arch: p.Machine.Arch, Capacity: p.Machine.capacity(cfg.Reserve)}
+	labels := p.Machine.labels(cfg.Labels)
+	host := workload.Host{
+		Arch: p.Machine.Arch, Capacity: p.Machine.capacity(cfg.Reserve), Devices: p.Machine.devices(cfg.Devices.Shared),
+		Labels: labels, Taints: cfg.NodeTaints(),
+	}
 	sup, err := workload.New(workload.Config{
 		Drivers: p.Drivers, Images: p.Images, Store: st, Host: host, BootID: p.Machine.BootID, Log: p.Log,
 	})
@@ -85,7 +89,7 @@ func New(cfg config.Config, p Parts) (*Node, error) {
 	up := uplink.New(uplink.Config{
 		Node: uplink.Node{
 			Name: cfg.Name, Version: p.Version, BootID: p.Machine.BootID, Arch: p.Machine.Arch,
-			Labels: cfg.Labels, Report: p.Machine.Report,
+			Labels: labels, Report: p.Machine.Report,
 		},
 		Identity: id, Parents: func() []string { return parents }, Workloads: sup, News: sup,
 		Sample: p.Sample, UsageInterval: cfg.UsageInterval, Addresses: addresses, Log: p.Log,

@@ -60,6 +60,15 @@ func (u *Uplink) wireOffer(o workload.Offer) *edgeiov1.Offer {
 		}
 	}
 	slices.Sort(fit.Runtimes)
+	for _, d := range o.Devices {
+		fit.Devices = append(fit.Devices, &edgeiov1.Devices{
+			Kind: d.Kind, Vendor: d.Vendor, Model: d.Model, MemoryBytes: d.MemoryBytes, Count: uint32(d.Count),
+			Names: d.Names, Nameless: d.Nameless, Shared: d.Shared,
+		})
+	}
+	for _, t := range o.Taints {
+		fit.Taints = append(fit.Taints, &edgeiov1.Taint{Key: t.Key, Value: t.Value, Effect: string(t.Effect)})
+	}
 	return &edgeiov1.Offer{
 		Sequence: u.offers.Add(1),
 		Capacity: wireResources(o.Capacity), Free: wireResources(o.Free),

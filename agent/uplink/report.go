@@ -88,31 +88,38 @@ func (u *Uplink) reportOffers(ctx context.Context, parent edgeiov1.DRPCParentCli
 		if !pause(ctx, offerDelay) {
 			return context.Cause(ctx)
 		}
-		o := u.cfg.News.Offer()
-		req := &edgeiov1.UpdateOfferRequest{Offer: u.wireOffer(o), Runtimes: wireRuntimes(o.Runtimes)}
+		req := u.offerRequest()
 		if sameOffer(last, req) {
 			continue
 		}
-		callCtx, cancel := context.WithTimeout(ctx, callTimeout)
-		_, err := parent.UpdateOffer(callCtx, req)
-		cancel()
-		if lasting(ctx, err) {
-			return fmt.Errorf("update the offer: %w", err)
-		}
-		last = req
-		for err != nil {
+		for {
+			last = req
+			err := u.updateOffer(ctx, parent, req)
+			if err == nil {
+				break
+			}
+			if lasting(ctx, err) {
+				return fmt.Errorf("update the offer: %w", err)
+			}
 			u.log.Warn("offer not updated; trying again", "error", err)
 			if !pause(ctx, jittered(retryAfter)) {
 				return context.Cause(ctx)
 			}
-			o := u.cfg.News.Offer()
-			last = &edgeiov1.UpdateOfferRequest{Offer: u.wireOffer(o), Runtimes: wireRuntimes(o.Runtimes)}
-			_, err = parent.UpdateOffer(ctx, last)
-			if lasting(ctx, err) {
-				return fmt.Errorf("update the offer: %w", err)
-			}
+			req = u.offerRequest()
 		}
 	}
+}
+
+func (u *Uplink) offerRequest() *edgeiov1.UpdateOfferRequest {
+	o := u.cfg.News.Offer()
+	return &edgeiov1.UpdateOfferRequest{Offer: u.wireOffer(o), Runtimes: wireRuntimes(o.Runtimes)}
+}
+
+func (u *Uplink) updateOffer(ctx context.Context, parent edgeiov1.DRPCParentClient, req *edgeiov1.UpdateOfferRequest) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	_, err := parent.UpdateOffer(ctx, req)
+	return err
 }
 
 func sameOffer(a, b *edgeiov1.UpdateOfferRequest) bool {

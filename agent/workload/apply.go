@@ -113,7 +113,8 @@ func (w *wishes) put(as Assignment) {
 		w.s.news(as.ID)
 		return
 	}
-	if reasons := w.s.refuse(as.Job, as.ID); len(reasons) > 0 {
+	devices, reasons := w.s.admit(as.Job, as.ID)
+	if len(reasons) > 0 {
 		w.refuse(as, strings.Join(reasons, "; "))
 		if ok {
 			// The parent has given the instance a new owner: the old one is over.
@@ -122,11 +123,11 @@ func (w *wishes) put(as Assignment) {
 		return
 	}
 	if ok {
-		w.s.overtake(a, Event{Kind: EventReplace, Assignment: as})
+		w.s.overtake(a, Event{Kind: EventReplace, Assignment: as, Devices: devices})
 		w.changed = append(w.changed, a)
 		return
 	}
-	a = newActor(accept(as, time.Now()))
+	a = newActor(accept(as, devices, time.Now()))
 	a.held = true
 	w.s.actors[as.ID] = a
 	w.s.journal.mark(as.ID)

@@ -65,6 +65,9 @@ type Instance struct {
 	Handle    *drivers.Handle `json:"handle,omitempty"`  // nil: not created, or not known to be
 	Leftovers []Leftover      `json:"leftovers,omitempty"`
 
+	Devices []drivers.Device `json:"devices,omitempty"`      // allotted to it, until it ends
+	Held    []drivers.Device `json:"held_devices,omitempty"` // of older generations, until they are cleared
+
 	State       job.State `json:"state"`
 	Incarnation uint64    `json:"incarnation"`       // differs each time that sequence numbers begin anew
 	Seq         uint64    `json:"seq"`               // of the newest change
@@ -91,9 +94,9 @@ type Instance struct {
 // maxChanges bounds the history of an instance that nobody has acknowledged.
 const maxChanges = 64
 
-// accept returns a new instance for an assignment.
-func accept(a Assignment, now time.Time) Instance {
-	in := Instance{Assignment: a, Phase: PhaseCreate, State: job.ScheduledCluster, Incarnation: uint64(now.UnixNano())}
+// accept returns a new instance for an assignment, with the devices for it.
+func accept(a Assignment, devices []drivers.Device, now time.Time) Instance {
+	in := Instance{Assignment: a, Devices: devices, Phase: PhaseCreate, State: job.ScheduledCluster, Incarnation: uint64(now.UnixNano())}
 	return in.move(job.ScheduledNode, "accepted", nil, now)
 }
 

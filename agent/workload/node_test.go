@@ -61,6 +61,10 @@ type node struct {
 	store memory
 	boot  string
 
+	devices []workload.HostDevice
+	labels  map[string]string
+	taints  []job.Taint
+
 	*workload.Supervisor
 	end func()
 }
@@ -77,9 +81,12 @@ func (n *node) start() {
 	s, err := workload.New(workload.Config{
 		Drivers: map[string]drivers.Driver{"fake": fake.New(n.host)},
 		Store:   &n.store,
-		Host:    workload.Host{Arch: "amd64", Capacity: workload.Resources{CPUMillis: 4000, MemoryBytes: 4e9, DiskBytes: 40e9}},
-		BootID:  n.boot,
-		Log:     slog.New(slog.DiscardHandler),
+		Host: workload.Host{
+			Arch: "amd64", Capacity: workload.Resources{CPUMillis: 4000, MemoryBytes: 4e9, DiskBytes: 40e9},
+			Devices: n.devices, Labels: n.labels, Taints: n.taints,
+		},
+		BootID: n.boot,
+		Log:    slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		n.t.Fatal(err)

@@ -24,6 +24,11 @@ const (
 	tailTimeout   = 2 * time.Second
 )
 
+// maxPIDs bounds the processes and threads of a workload, so that one that
+// multiplies without end does not take the node with it. Linux has 32768 in
+// all by default; hardly anything honest at the edge needs this many.
+const maxPIDs = 4096
+
 // Bounds of what is shown of an instance's output when it fails.
 const (
 	tailLines = 5
@@ -98,7 +103,11 @@ func (s *Supervisor) call(ctx context.Context, a *actor, r *runtime, in Instance
 
 func (s *Supervisor) create(ctx context.Context, a *actor, r *runtime, in Instance) (Event, error) {
 	spec := specOf(in)
-	if slices.Contains(s.info(r).Features, drivers.FeatureImageFile) && s.cfg.Images != nil {
+	features := s.info(r).Features
+	if slices.Contains(features, drivers.FeatureLimitPIDs) {
+		spec.Resources.PIDs = maxPIDs
+	}
+	if slices.Contains(features, drivers.FeatureImageFile) && s.cfg.Images != nil {
 		path, err := s.cfg.Images.Fetch(ctx, spec.Image, func(p drivers.Progress) { s.show(a, p) })
 		if err != nil {
 			return Event{}, imageError{err}
@@ -251,6 +260,7 @@ func specOf(in Instance) drivers.Spec {
 		Resources: drivers.Resources{CPUMillis: j.Requirements.CPUMillis(), MemoryBytes: j.Requirements.MemoryBytes()},
 		Labels:    map[string]string{"edgeio.job": in.JobID, "edgeio.job-name": j.Name},
 	}
+	sp.Devices = in.Devices
 	for _, p := range j.Ports {
 		sp.Ports = append(sp.Ports, specPort(p))
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/edgeio/edgeio/drivers"
 	"github.com/edgeio/edgeio/proto/job"
+	"github.com/edgeio/edgeio/proto/placement"
 )
 
 // Status is an instance as the parent is told of it.
@@ -106,6 +107,8 @@ type Offer struct {
 	Capacity Resources
 	Free     Resources
 	Running  int
+	Devices  []placement.Devices // free, alike ones together
+	Taints   []job.Taint
 	Runtimes []drivers.Info // sorted by name
 }
 
@@ -116,11 +119,12 @@ func (s *Supervisor) OfferChanged() <-chan struct{} { return s.offerC }
 func (s *Supervisor) Offer() Offer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	o := Offer{Capacity: s.cfg.Host.Capacity, Free: s.cfg.Host.Capacity}
+	t := s.taken("")
+	o := Offer{
+		Capacity: s.host.Capacity, Free: s.host.Capacity.Minus(t.resources),
+		Devices: offered(s.host.freeDevices(t.devices)), Taints: s.host.Taints,
+	}
 	for _, a := range s.actors {
-		if a.in.Reserves() {
-			o.Free = o.Free.Minus(Requirements(a.in.Job))
-		}
 		if a.in.State == job.Running {
 			o.Running++
 		}

@@ -35,6 +35,7 @@ const (
 type Event struct {
 	Kind       EventKind
 	Assignment Assignment
+	Devices    []drivers.Device // EventReplace: for the Assignment
 	Handle     *drivers.Handle
 	Image      string
 	Others     []drivers.Handle
@@ -106,7 +107,7 @@ func Next(in Instance, now time.Time) Action {
 func Step(in Instance, ev Event, env Env) Instance {
 	switch ev.Kind {
 	case EventReplace:
-		return in.replace(ev.Assignment, env)
+		return in.replace(ev, env)
 	case EventRemove:
 		return in.remove()
 	case EventRecover:
@@ -123,7 +124,7 @@ func Step(in Instance, ev Event, env Env) Instance {
 	in.RetryIn, in.Tries = 0, 0
 	switch ev.Kind {
 	case EventCleared:
-		in.Leftovers = nil
+		in.Leftovers, in.Held = nil, nil
 		in.Phase = PhaseCreate
 		if in.Removed {
 			in.Phase = PhaseStop
@@ -157,8 +158,9 @@ func (in Instance) startPhase() Phase {
 	return PhaseStart
 }
 
-func (in Instance) replace(a Assignment, env Env) Instance {
-	next := accept(a, env.Now)
+func (in Instance) replace(ev Event, env Env) Instance {
+	next := accept(ev.Assignment, ev.Devices, env.Now)
+	next.Held = in.heldDevices()
 	next.Phase = PhaseClear
 	next.Leftovers = slices.Clone(in.Leftovers)
 	if in.Handle != nil {

@@ -23,7 +23,7 @@ func handleOf(generation uint64) *drivers.Handle {
 
 // inPhase returns instances as they are found in a phase.
 func inPhase(p Phase) []Instance {
-	in := accept(Assignment{ID: "a", Generation: 2, Job: job.Job{Runtime: "fake"}}, testNow)
+	in := accept(Assignment{ID: "a", Generation: 2, Job: job.Job{Runtime: "fake"}}, nil, testNow)
 	in.Phase = p
 	with := in
 	with.Handle = handleOf(2)
@@ -168,7 +168,7 @@ func broken(in, out Instance, ev Event) string {
 }
 
 func TestHistoryIsBounded(t *testing.T) {
-	in := accept(Assignment{ID: "a", Generation: 1}, testNow)
+	in := accept(Assignment{ID: "a", Generation: 1}, nil, testNow)
 	for range maxChanges {
 		in = in.move(job.Running, "started", nil, testNow)
 		in = in.move(job.ScheduledNode, "exited", nil, testNow)

@@ -56,6 +56,7 @@ type Supervisor struct {
 	journal *journal
 
 	mu       sync.Mutex
+	host     Host
 	actors   map[string]*actor
 	runtimes map[string]*runtime
 	reports  map[string]struct{} // instances with news for the parent
@@ -93,7 +94,7 @@ func New(cfg Config) (*Supervisor, error) {
 		return nil, err
 	}
 	s := &Supervisor{
-		cfg: cfg, log: cfg.Log,
+		cfg: cfg, log: cfg.Log, host: cfg.Host,
 		started: make(chan struct{}), stopped: make(chan struct{}),
 		spawn: make(chan *actor), applies: make(chan struct{}, 1),
 		reportC: make(chan struct{}, 1), offerC: make(chan struct{}, 1),
@@ -191,8 +192,9 @@ func (s *Supervisor) drive(ctx context.Context, a *actor) {
 			if ev.Kind == EventCreated {
 				s.step(a, Event{Kind: EventLate, Handle: ev.Handle, Image: ev.Image})
 			}
-		case ev.Kind == EventError && ctx.Err() != nil:
-			// The agent is ending; nothing is known of the workload by this.
+		case ctx.Err() != nil && (ev.Kind == EventError || ev.Kind == EventTimer):
+			// The agent is ending; nothing is known of the workload by this, and
+			// a pause is not over.
 		default:
 			s.step(a, ev)
 		}
@@ -308,23 +310,29 @@ func (s *Supervisor) Has(id string) bool {
 func (s *Supervisor) Refusals(j job.Job) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.refuse(j, "")
+	_, reasons := s.admit(j, "")
+	return reasons
 }
 
-// refuse leaves instance except out of the reckoning. The caller holds mu.
-func (s *Supervisor) refuse(j job.Job, except string) []string {
-	free := s.cfg.Host.Capacity
-	var taken []drivers.Port
+// admit leaves instance except out of the reckoning. The caller holds mu.
+func (s *Supervisor) admit(j job.Job, except string) (devices []drivers.Device, reasons []string) {
+	return admit(j, s.host, s.taken(except), s.infos())
+}
+
+// taken is what all instances but one have of the node. The caller holds mu.
+func (s *Supervisor) taken(except string) taken {
+	var t taken
 	for id, a := range s.actors {
 		if id == except || !a.in.Reserves() {
 			continue
 		}
-		free = free.Minus(Requirements(a.in.Job))
+		t.resources = t.resources.Plus(Requirements(a.in.Job))
 		for _, p := range a.in.Job.Ports {
-			taken = append(taken, drivers.Port{Protocol: protocol(p.Protocol), HostPort: p.HostPort})
+			t.ports = append(t.ports, drivers.Port{Protocol: protocol(p.Protocol), HostPort: p.HostPort})
 		}
+		t.devices = append(t.devices, a.in.heldDevices()...)
 	}
-	return refusals(j, s.cfg.Host, free, s.infos(), taken)
+	return t
 }
 
 func (s *Supervisor) infos() map[string]drivers.Info {

@@ -95,6 +95,25 @@ func TestRebootStartsAgainByPolicy(t *testing.T) {
 	})
 }
 
+// What crashes when it starts must not be started more often because the agent
+// is, too.
+func TestBackoffSurvivesTheAgent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, nil)
+		n.put(assign("a", 1, func(j *job.Job) { j.Restart.Backoff = job.Duration(time.Minute) }))
+		n.wantState("a", job.Running)
+		n.host.End("a", 1, drivers.Exit{Code: 1})
+		n.wantState("a", job.ScheduledNode)
+		time.Sleep(20 * time.Second)
+		n.stop()
+		n.start()
+		time.Sleep(39 * time.Second)
+		n.wantState("a", job.ScheduledNode)
+		time.Sleep(2 * time.Second)
+		n.wantState("a", job.Running)
+	})
+}
+
 func TestBatchJobIsNotRunTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t, nil)

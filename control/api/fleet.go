@@ -39,13 +39,33 @@ type Node struct {
 	Arch      string            `json:"arch,omitempty"`
 	Address   string            `json:"address,omitempty" doc:"Where it connects from"`
 	Runtimes  []Runtime         `json:"runtimes" nullable:"false"`
-	Labels    map[string]string `json:"labels,omitempty"`
+	Labels    map[string]string `json:"labels,omitempty" doc:"Configured, and derived from what the node is"`
+	Taints    []Taint           `json:"taints,omitempty" doc:"Keep jobs away that do not tolerate them"`
+	Devices   []Devices         `json:"devices,omitempty" doc:"Free devices, alike ones together"`
 	Instances int               `json:"instances" doc:"Instances that run there"`
 	Capacity  Resources         `json:"capacity"`
 	Free      Resources         `json:"free" doc:"Capacity, less what is reserved"`
 	Usage     *Usage            `json:"usage,omitempty"`
 	LastSeen  time.Time         `json:"last_seen,omitzero"`
 	Report    json.RawMessage   `json:"report,omitempty" doc:"What the node is, as edgeagent capabilities prints it; only when one node is asked for"`
+}
+
+// Taint keeps jobs away from a node that do not tolerate it.
+type Taint struct {
+	Key    string `json:"key"`
+	Value  string `json:"value,omitempty"`
+	Effect string `json:"effect" enum:"no_schedule,prefer_no_schedule"`
+}
+
+// Devices are free devices of a node that are alike.
+type Devices struct {
+	Kind        string   `json:"kind"`
+	Vendor      string   `json:"vendor,omitempty"`
+	Model       string   `json:"model,omitempty"`
+	MemoryBytes int64    `json:"memory_bytes,omitempty" doc:"Of each, of its own"`
+	Count       int      `json:"count"`
+	Shared      bool     `json:"shared,omitempty" doc:"Any number of jobs may have them at a time"`
+	Names       []string `json:"names,omitempty" doc:"Ids and paths, as a job asks for them"`
 }
 
 // Runtime is one way to run workloads that a node has.

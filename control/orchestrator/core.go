@@ -15,6 +15,7 @@ import (
 	"github.com/edgeio/edgeio/control/store"
 	pb "github.com/edgeio/edgeio/proto/edgeio/v1"
 	"github.com/edgeio/edgeio/proto/link"
+	"github.com/edgeio/edgeio/proto/placement"
 )
 
 // Tier is where in the tree an orchestrator stands.
@@ -61,6 +62,7 @@ type Core struct {
 	unplaced  map[string]struct{}
 	live      map[string]*live     // connected children
 	away      map[string]time.Time // since when the others are, as far as this process knows
+	gathered  *gathered            // traits of the connected children; nil: to be worked out
 	progress  map[string]*pb.Progress
 	retry     map[string]bool // children to try the unplaced at; true: also what they refused
 	recent    ring            // the latest events
@@ -89,6 +91,7 @@ type live struct {
 	dirty   map[string]struct{}  // instances whose assignment the child must be told
 	unacked map[string]*Instance // assigned, but not in the offer yet
 	free    []scheduler.Fit      // the offer less what is unacked; nil: to be worked out
+	traits  *placement.Traits    // of offer, runtimes and the child's labels; nil: to be worked out
 	kick    chan struct{}        // capacity 1
 	told    chan struct{}        // closed when something is acknowledged; nil if nobody waits
 

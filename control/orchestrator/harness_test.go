@@ -65,6 +65,9 @@ type testChild struct {
 	offer  *pb.Offer
 	refuse string // reason to refuse everything with
 
+	labels   map[string]string
+	runtimes []*pb.Runtime
+
 	mu       sync.Mutex
 	held     map[string]*pb.Assignment
 	applies  int
@@ -105,7 +108,7 @@ func (ch *testChild) connect(t *testing.T, o *orchestratorUnderTest) {
 	served := make(chan struct{})
 	go func() { defer close(served); _ = sess.Serve(context.Background(), mux) }()
 	t.Cleanup(func() { sess.Close(link.CodeShutdown, "test over"); <-served })
-	if _, err := ch.parent.Register(t.Context(), &pb.RegisterRequest{Name: ch.name, Location: "Garching", Offer: ch.offer}); err != nil {
+	if _, err := ch.parent.Register(t.Context(), &pb.RegisterRequest{Name: ch.name, Location: "Garching", Offer: ch.offer, Labels: ch.labels, Runtimes: ch.runtimes}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -54,6 +54,10 @@ func (c *Core) collectOffers() (*pb.Offer, []scheduler.Fit) {
 			out.NodeNames = append(out.NodeNames, ch.Name, ch.ID)
 		}
 	}
+	if c.gathered == nil {
+		c.gathered = c.gather()
+	}
+	out.Labels, out.LabelsTruncated, out.Runtimes = c.gathered.labels, c.gathered.truncated, c.gathered.runtimes
 	return out, fits
 }
 
@@ -80,6 +84,9 @@ func (c *Core) takeOffer(s *session, offer *pb.Offer, runtimes []*pb.Runtime, ac
 	}
 	newer := offer != nil && offer.GetSequence() > l.offer.GetSequence()
 	if newer {
+		if !sameTraits(l, offer, runtimes) {
+			l.traits, c.gathered = nil, nil
+		}
 		l.offer, l.offerAt, l.free = offer, c.cfg.Now(), nil
 		if runtimes != nil {
 			l.runtimes = runtimes

@@ -183,7 +183,7 @@ func (c *Core) candidate(ch *Child) *scheduler.Candidate {
 	if l.offer.GetDraining() {
 		cand.Refusal = "takes no new jobs: it is being drained"
 	}
-	cand.Fits = l.freeFits()
+	cand.Fits, cand.Traits = l.freeFits(), l.traitsOf(ch)
 	return cand
 }
 

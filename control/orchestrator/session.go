@@ -166,7 +166,7 @@ func (c *Core) attach(ctx context.Context, s *session, req *pb.RegisterRequest) 
 	}
 	c.mu.Lock()
 	older := c.live[peer.ID]
-	c.live[peer.ID] = l
+	c.live[peer.ID], c.gathered = l, nil
 	delete(c.away, peer.ID)
 	for id := range c.byChild[peer.ID] {
 		if in := c.instances.records[id]; in.wanted() {
@@ -190,6 +190,7 @@ func (c *Core) detach(s *session) {
 	present := l != nil && l.session == s
 	if present {
 		delete(c.live, s.childID)
+		c.gathered = nil
 	}
 	c.mu.Unlock()
 	if !present {

@@ -6,7 +6,6 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/edgeio/edgeio/control/scheduler"
 	pb "github.com/edgeio/edgeio/proto/edgeio/v1"
 	"github.com/edgeio/edgeio/proto/job"
 )
@@ -79,29 +78,6 @@ func rejectionsToProto(in []Rejection) []*pb.Rejection {
 	var out []*pb.Rejection
 	for _, r := range in {
 		out = append(out, &pb.Rejection{Kind: r.Kind, Id: r.ID, Name: r.Name, Reason: r.Reason, Nested: rejectionsToProto(r.Nested)})
-	}
-	return out
-}
-
-func fitsFromProto(in []*pb.Fit) []scheduler.Fit {
-	out := make([]scheduler.Fit, 0, len(in))
-	for _, f := range in {
-		r := f.GetFree()
-		out = append(out, scheduler.Fit{
-			Runtimes: f.GetRuntimes(), Arch: f.GetArch(), Count: int(f.GetCount()),
-			Free: scheduler.Resources{CPUMillis: r.GetCpuMillis(), MemoryBytes: r.GetMemoryBytes(), DiskBytes: r.GetDiskBytes()},
-		})
-	}
-	return out
-}
-
-func fitsToProto(in []scheduler.Fit) []*pb.Fit {
-	var out []*pb.Fit
-	for _, f := range in {
-		out = append(out, &pb.Fit{
-			Runtimes: f.Runtimes, Arch: f.Arch, Count: uint32(f.Count),
-			Free: &pb.Resources{CpuMillis: f.Free.CPUMillis, MemoryBytes: f.Free.MemoryBytes, DiskBytes: f.Free.DiskBytes},
-		})
 	}
 	return out
 }

@@ -116,6 +116,15 @@ func nodeView(n *pb.Node) api.Node {
 	}
 	if fits := n.GetOffer().GetFits(); len(fits) > 0 {
 		v.Arch = fits[0].GetArch()
+		for _, t := range fits[0].GetTaints() {
+			v.Taints = append(v.Taints, api.Taint{Key: t.GetKey(), Value: t.GetValue(), Effect: t.GetEffect()})
+		}
+		for _, d := range fits[0].GetDevices() {
+			v.Devices = append(v.Devices, api.Devices{
+				Kind: d.GetKind(), Vendor: d.GetVendor(), Model: d.GetModel(), MemoryBytes: d.GetMemoryBytes(),
+				Count: int(d.GetCount()), Shared: d.GetShared(), Names: d.GetNames(),
+			})
+		}
 	}
 	for _, r := range n.GetRuntimes() {
 		v.Runtimes = append(v.Runtimes, api.Runtime{

@@ -6,20 +6,33 @@ import (
 	"strings"
 
 	"github.com/edgeio/edgeio/proto/job"
+	"github.com/edgeio/edgeio/proto/placement"
 )
+
+// query is a job with what is worked out of it once for all candidates.
+type query struct {
+	*job.Job
+	needs   Resources
+	demands []placement.Demand
+}
+
+func newQuery(j *job.Job) *query {
+	return &query{Job: j, needs: Needs(j), demands: placement.Demands(j.Requirements)}
+}
 
 // filters in the order in which their reasons matter to a user: a wish that
 // points elsewhere comes before what the candidate lacks.
-var filters = []func(*job.Job, *Candidate) string{
+var filters = []func(*query, *Candidate) string{
 	rejectByLocation,
 	rejectByNodeName,
 	rejectByRefusal,
+	rejectByConstraint,
 	rejectByFit,
 }
 
-func reject(j *job.Job, c *Candidate) string {
+func (q *query) reject(c *Candidate) string {
 	for _, f := range filters {
-		if reason := f(j, c); reason != "" {
+		if reason := f(q, c); reason != "" {
 			return reason
 		}
 	}
@@ -29,8 +42,8 @@ func reject(j *job.Job, c *Candidate) string {
 // rejectByLocation honours cluster_location: a cluster's name, id or location.
 // Inside a cluster the wish is fulfilled, so a caller there leaves it out; a
 // node that meets it here is attached to the root and in no cluster.
-func rejectByLocation(j *job.Job, c *Candidate) string {
-	want := j.ClusterLocation
+func rejectByLocation(q *query, c *Candidate) string {
+	want := q.ClusterLocation
 	if want == "" {
 		return ""
 	}
@@ -46,8 +59,8 @@ func rejectByLocation(j *job.Job, c *Candidate) string {
 	return fmt.Sprintf("cluster_location asks for %q, this is cluster %s in %s", want, c.Name, c.Location)
 }
 
-func rejectByNodeName(j *job.Job, c *Candidate) string {
-	want := j.WorkerNode
+func rejectByNodeName(q *query, c *Candidate) string {
+	want := q.WorkerNode
 	if want == "" {
 		return ""
 	}
@@ -64,34 +77,86 @@ func rejectByNodeName(j *job.Job, c *Candidate) string {
 	return fmt.Sprintf("worker_node asks for %q, no such node is connected here", want)
 }
 
-func rejectByRefusal(_ *job.Job, c *Candidate) string { return c.Refusal }
+func rejectByRefusal(_ *query, c *Candidate) string { return c.Refusal }
 
-// takes reports whether a job with these needs fits here.
-func (f *Fit) takes(j *job.Job, needs Resources) bool {
-	return f.Free.Covers(needs) && (j.Arch == "" || f.Arch == j.Arch) && slices.Contains(f.Runtimes, j.Runtime)
-}
-
-// rejectByFit looks for a place with the runtime, the architecture and the
-// room, and names the first of these that no place has.
-func rejectByFit(j *job.Job, c *Candidate) string {
-	fits, needs := c.Fits, Needs(j)
-	for i := range fits {
-		if fits[i].takes(j, needs) {
-			return ""
+func rejectByConstraint(q *query, c *Candidate) string {
+	if len(c.Fits) == 0 {
+		return "" // there is a better reason
+	}
+	for _, k := range q.Constraints {
+		if reason := c.Traits.Unmet(k); reason != "" {
+			return reason
 		}
 	}
-	if len(fits) == 0 {
+	return ""
+}
+
+// takes reports whether the job fits here.
+func (q *query) takes(f *Fit) bool {
+	if !f.Free.Covers(q.needs) || !q.rightArch(f) || !q.hasRuntime(f) || !q.tolerates(f) {
+		return false
+	}
+	return q.hasDevices(f)
+}
+
+func (q *query) rightArch(f *Fit) bool  { return q.Arch == "" || f.Arch == q.Arch }
+func (q *query) hasRuntime(f *Fit) bool { return slices.Contains(f.Runtimes, q.Runtime) }
+func (q *query) tolerates(f *Fit) bool {
+	return placement.Untolerated(q.Job, f.Taints, job.NoSchedule) == nil
+}
+
+func (q *query) hasDevices(f *Fit) bool {
+	_, missing := placement.Allot(f.Devices, q.demands)
+	return missing == nil
+}
+
+// rejectByFit looks for a place without a taint that speaks against the job,
+// with the runtime, the architecture, the devices and the room, and names the
+// first of these that no place has.
+func rejectByFit(q *query, c *Candidate) string {
+	lacks := c.Traits.RuntimeLacks(q.Job)
+	if lacks == "" && slices.ContainsFunc(c.Fits, func(f Fit) bool { return q.takes(&f) }) {
+		return ""
+	}
+	if len(c.Fits) == 0 {
 		return "has no node that is ready"
 	}
-	withRuntime := keep(fits, func(f Fit) bool { return slices.Contains(f.Runtimes, j.Runtime) })
+	open := keep(c.Fits, q.tolerates)
+	if len(open) == 0 {
+		taint := placement.Untolerated(q.Job, c.Fits[0].Taints, job.NoSchedule)
+		if c.Kind == Node {
+			return fmt.Sprintf("has the taint %s, which the job does not tolerate", taint)
+		}
+		return fmt.Sprintf("has only nodes with taints that the job does not tolerate, such as %s", taint)
+	}
+	withRuntime := keep(open, q.hasRuntime)
 	if len(withRuntime) == 0 {
-		return fmt.Sprintf("has no runtime %q (has %s)", j.Runtime, runtimesOf(fits))
+		return fmt.Sprintf("has no runtime %q (has %s)", q.Runtime, runtimesOf(open))
 	}
-	withArch := keep(withRuntime, func(f Fit) bool { return j.Arch == "" || f.Arch == j.Arch })
+	if lacks != "" {
+		return lacks
+	}
+	withArch := keep(withRuntime, q.rightArch)
 	if len(withArch) == 0 {
-		return fmt.Sprintf("has no %s machine with runtime %q", j.Arch, j.Runtime)
+		return fmt.Sprintf("has no %s machine with runtime %q", q.Arch, q.Runtime)
 	}
-	return tooSmall(needs, withArch)
+	withDevices := keep(withArch, q.hasDevices)
+	if len(withDevices) == 0 {
+		return q.missingDevice(withArch)
+	}
+	return tooSmall(q.needs, withDevices)
+}
+
+// missingDevice names a device that no place has; where each alone would be
+// there, but never together on one node, it says that.
+func (q *query) missingDevice(fits []Fit) string {
+	for _, d := range q.demands {
+		one := query{demands: []placement.Demand{d}}
+		if !slices.ContainsFunc(fits, func(f Fit) bool { return one.hasDevices(&f) }) {
+			return fmt.Sprintf("has no %s free", d)
+		}
+	}
+	return fmt.Sprintf("has no single node with all %d devices free that are needed", len(q.demands))
 }
 
 // tooSmall names what is missing. Where each amount alone would be there, but
@@ -137,11 +202,11 @@ func runtimesOf(fits []Fit) string {
 	return strings.Join(all, ", ")
 }
 
-func keep(fits []Fit, ok func(Fit) bool) []Fit {
+func keep(fits []Fit, ok func(*Fit) bool) []Fit {
 	var out []Fit
-	for _, f := range fits {
-		if ok(f) {
-			out = append(out, f)
+	for i := range fits {
+		if ok(&fits[i]) {
+			out = append(out, fits[i])
 		}
 	}
 	return out

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/edgeio/edgeio/proto/job"
+	"github.com/edgeio/edgeio/proto/placement"
 )
 
 // Kind tells what a candidate is.
@@ -52,6 +53,8 @@ type Fit struct {
 	Runtimes []string // sorted
 	Arch     string
 	Free     Resources
+	Devices  []placement.Devices // free on each of the nodes
+	Taints   []job.Taint
 	Count    int
 }
 
@@ -62,6 +65,9 @@ type Candidate struct {
 	Name     string
 	Location string // clusters
 	Fits     []Fit  // what is reserved already is taken off
+	// Traits are the labels and runtimes; nil: none is known. Shared by
+	// candidates of several rounds, so nobody changes them.
+	Traits *placement.Traits
 	// Names and ids of the nodes below a cluster, for the worker_node wish.
 	// If truncated, a name that is not listed may still be there.
 	NodeNames          []string
@@ -91,21 +97,23 @@ func FirstFit(_ *job.Job, candidates []*Candidate) *Candidate {
 	})
 }
 
-// Place filters the candidates and lets the strategy choose. It returns nil
-// and one rejection per candidate if none is left.
+// Place filters the candidates and lets the strategy choose among those that
+// the job likes best. It returns nil and one rejection per candidate if none
+// is left.
 func Place(j *job.Job, candidates []*Candidate, choose Strategy) (*Candidate, []Rejection) {
 	accepting, rejections := Filter(j, candidates)
 	if len(accepting) == 0 {
 		return nil, rejections
 	}
-	return choose(j, accepting), nil
+	return choose(j, preferred(j, accepting)), nil
 }
 
 // Filter splits the candidates into those that could take the job and those
 // that could not, each of these with the first reason that holds (R15).
 func Filter(j *job.Job, candidates []*Candidate) (accepting []*Candidate, rejections []Rejection) {
+	q := newQuery(j)
 	for _, c := range candidates {
-		reason := reject(j, c)
+		reason := q.reject(c)
 		if reason == "" {
 			accepting = append(accepting, c)
 			continue

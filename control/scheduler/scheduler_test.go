@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/edgeio/edgeio/proto/job"
+	"github.com/edgeio/edgeio/proto/placement"
 )
 
 func node(name string, edit ...func(*Candidate)) *Candidate {
@@ -120,6 +121,11 @@ func TestFirstFitIsTheSameOnEveryRun(t *testing.T) {
 func drawFits(t *rapid.T, most int) []Fit {
 	kind := rapid.SampledFrom([]Fit{
 		{Runtimes: []string{"native"}, Arch: "amd64"}, {Runtimes: []string{"docker", "native"}, Arch: "amd64"}, {Runtimes: []string{"native"}, Arch: "arm64"},
+		{Runtimes: []string{"native"}, Arch: "amd64", Taints: []job.Taint{{Key: "spare", Effect: job.NoSchedule}}},
+	})
+	device := rapid.SampledFrom([]placement.Devices{
+		{Kind: "gpu", Vendor: "NVIDIA", Model: "A", MemoryBytes: 8e9, Names: []string{"gpu-0"}}, {Kind: "gpu", Vendor: "Intel", Shared: true},
+		{Kind: "camera", Vendor: "a", Names: []string{"/dev/video0"}}, {Kind: "camera", Vendor: "b"},
 	})
 	fine := rapid.Bool().Draw(t, "fine")
 	amount := rapid.Custom(func(t *rapid.T) int64 {
@@ -130,15 +136,36 @@ func drawFits(t *rapid.T, most int) []Fit {
 	})
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Fit {
 		f := kind.Draw(t, "kind")
+		if rapid.Bool().Draw(t, "devices") {
+			d := device.Draw(t, "device")
+			d.Count = rapid.IntRange(1, 2).Draw(t, "of them")
+			f.Devices = []placement.Devices{d}
+		}
 		f.Free, f.Count = Resources{amount.Draw(t, "cpu"), amount.Draw(t, "memory"), amount.Draw(t, "disk")}, rapid.IntRange(1, 3).Draw(t, "count")
 		return f
 	}), 0, most).Draw(t, "fits")
 }
 
-// places counts how often a need fits into nodes of a kind.
+// demandsOf asks for the devices of a fit, as far as an aggregate tells them.
+func demandsOf(f Fit) (out []placement.Demand) {
+	for _, d := range f.Devices {
+		want := placement.Demand{Kind: d.Kind}
+		if placement.IsAccelerator(d.Kind) {
+			want = placement.Demand{Kind: d.Kind, Vendor: d.Vendor, Model: d.Model, MemoryBytes: d.MemoryBytes}
+		}
+		for range d.Count {
+			out = append(out, want)
+		}
+	}
+	return out
+}
+
+// places counts how often a need, with the devices of like, fits into nodes of
+// the kind of like.
 func places(fits []Fit, like Fit, needs Resources) (n int) {
+	q := query{demands: demandsOf(like)}
 	for _, f := range fits {
-		if f.Arch == like.Arch && slices.Equal(f.Runtimes, like.Runtimes) && f.Free.Covers(needs) {
+		if f.Arch == like.Arch && slices.Equal(f.Runtimes, like.Runtimes) && slices.Equal(f.Taints, like.Taints) && f.Free.Covers(needs) && q.hasDevices(&f) {
 			n += f.Count
 		}
 	}
@@ -156,7 +183,7 @@ func TestAggregatePromisesWhatThereIs(t *testing.T) {
 		if len(sum) > MaxFits {
 			t.Fatalf("%d fits", len(sum))
 		}
-		tops, _ := frontier(alike(fits))
+		tops, _ := frontier(alike(summarized(fits)))
 		largest := len(tops) <= MaxFits
 		for _, f := range fits {
 			for _, needs := range []Resources{f.Free, {f.Free.CPUMillis, f.Free.MemoryBytes - 1, f.Free.DiskBytes}} {
@@ -184,7 +211,18 @@ func TestReserveConserves(t *testing.T) {
 		fits := drawFits(t, 20)
 		j := request(func(j *job.Job) {
 			j.Requirements = job.Requirements{CPU: float64(rapid.IntRange(1, 5000).Draw(t, "millis")) / 1000}
+			j.Requirements.GPU.Count = rapid.IntRange(0, 2).Draw(t, "gpus")
 		})
+		gpus := func(fits []Fit) (n int) {
+			for _, f := range fits {
+				for _, d := range f.Devices {
+					if d.Kind == "gpu" && !d.Shared {
+						n += d.Count * f.Count
+					}
+				}
+			}
+			return n
+		}
 		total := func(fits []Fit) (sum Resources, count int) {
 			for _, f := range fits {
 				count += f.Count
@@ -203,6 +241,9 @@ func TestReserveConserves(t *testing.T) {
 		_, rejections := Place(j, []*Candidate{{Kind: Node, Fits: fits}}, FirstFit)
 		if len(rejections) == 0 {
 			sum = sum.Sub(Needs(j))
+			if used := gpus(fits) - gpus(left); used != 0 && used != j.Requirements.GPU.Count {
+				t.Fatalf("%d of %d gpus were taken", used, j.Requirements.GPU.Count)
+			}
 		}
 		if got, n := total(left); got != sum || n != count {
 			t.Fatalf("%v in %d places are left, want %v in %d", got, n, sum, count)

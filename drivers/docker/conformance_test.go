@@ -30,7 +30,7 @@ func TestConformance(t *testing.T) {
 			return drivers.Spec{Image: drivers.Image{Reference: image}, Command: command, Args: args}
 		},
 		Features: []drivers.Feature{
-			drivers.FeatureExec, drivers.FeatureTTY, drivers.FeatureStats, drivers.FeaturePorts, drivers.FeatureUser,
+			drivers.FeatureDevices, drivers.FeatureExec, drivers.FeatureTTY, drivers.FeatureStats, drivers.FeaturePorts, drivers.FeatureUser,
 			drivers.FeatureLimitCPU, drivers.FeatureLimitMemory, drivers.FeatureLimitPIDs, drivers.FeatureImagePull,
 		},
 		BadImages: map[string]func(testing.TB) drivers.Spec{

@@ -35,6 +35,9 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec, progress func(dr
 	if err != nil {
 		return drivers.Handle{}, drivers.Errorf(drivers.ErrInvalid, op, spec.ID, "%w", err)
 	}
+	if err := d.addDevices(ctx, op, spec, opts.HostConfig); err != nil {
+		return drivers.Handle{}, err
+	}
 	w, err := wantedImage(spec.Image)
 	if err != nil {
 		return drivers.Handle{}, drivers.Errorf(drivers.ErrInvalid, op, spec.ID, "%w", err)

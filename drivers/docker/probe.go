@@ -16,7 +16,7 @@ import (
 
 // features are those that the driver passes the conformance suite with, sorted.
 var features = []drivers.Feature{
-	drivers.FeatureExec, drivers.FeatureImagePull, drivers.FeatureLimitCPU, drivers.FeatureLimitMemory,
+	drivers.FeatureDevices, drivers.FeatureExec, drivers.FeatureImagePull, drivers.FeatureLimitCPU, drivers.FeatureLimitMemory,
 	drivers.FeatureLimitPIDs, drivers.FeaturePorts, drivers.FeatureStats, drivers.FeatureTTY, drivers.FeatureUser,
 }
 

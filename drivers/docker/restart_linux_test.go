@@ -101,6 +101,21 @@ func (d *ownDaemon) signal(t *testing.T, sig syscall.Signal) {
 	}
 }
 
+// freeze stops the daemon in its tracks, as a hang does. Its threads stop one
+// after the other.
+func (d *ownDaemon) freeze(t *testing.T) {
+	t.Helper()
+	d.signal(t, syscall.SIGSTOP)
+	waitFor(t, "the daemon stands still", func() bool {
+		stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", d.cmd.Process.Pid))
+		return !slices.ContainsFunc(stats, func(stat string) bool {
+			text, _ := os.ReadFile(stat)
+			_, after, _ := strings.Cut(string(text), ") ")
+			return !strings.HasPrefix(after, "T")
+		})
+	})
+}
+
 func (d *ownDaemon) end(t *testing.T, sig syscall.Signal) {
 	t.Helper()
 	d.signal(t, sig)
@@ -313,7 +328,7 @@ func TestDaemonHangs(t *testing.T) {
 	sweep(t, d)
 	h := begin(t, d, "hung", image, polite)
 	ended := waitAsync(t, d, h)
-	own.signal(t, syscall.SIGSTOP)
+	own.freeze(t)
 	begun := time.Now()
 	if _, err := d.Status(t.Context(), h); !errors.Is(err, drivers.ErrUnavailable) {
 		t.Errorf("Status: %v, want ErrUnavailable", err)

@@ -89,6 +89,7 @@ func Run(t *testing.T, h Harness) {
 		{"workdir", testWorkdir},
 		{"user", testUser},
 		{"ports", testPorts},
+		{"devices", testDevices},
 		{"log bytes", testLogBytes},
 		{"log long line", testLogLongLine},
 		{"log streams", testLogStreams},

@@ -25,6 +25,7 @@ const (
 	Arguments    Kind = "arguments"     // prints each of Args, and then each value of Env by name's order, "\n--\n" after each
 	Workdir      Kind = "workdir"       // prints its work directory
 	UserID       Kind = "user-id"       // prints "uid:gid\n"
+	Device       Kind = "device"        // prints how many of 4 bytes it could read of the file Text, and "\n"
 	Listen       Kind = "listen"        // waits; says "hello\n" to each TCP connection to port N
 	Tree         Kind = "tree"          // waits as Wait, with descendants in sessions of their own that carry Marker in their arguments and ignore SIGTERM
 	TreeExit     Kind = "tree-exit"     // starts the same descendants, prints "ready\n" and ends with 3
@@ -84,6 +85,8 @@ func (w Workload) script() string {
 		return "pwd"
 	case UserID:
 		return `echo "$(id -u):$(id -g)"`
+	case Device:
+		return fmt.Sprintf("head -c 4 %s 2>/dev/null | wc -c", w.Text)
 	case Listen:
 		return fmt.Sprintf("trap 'exit 143' TERM; echo ready; while :; do echo hello | busybox nc -l -p %d; done & wait $!", w.N)
 	case Tree:

@@ -24,7 +24,7 @@ func TestConformanceFake(t *testing.T) {
 	hs := &hosts{script: func(s drivers.Spec) fake.Script {
 		mu.Lock()
 		defer mu.Unlock()
-		return scripts[s.Image.Reference]
+		return given(s, scripts[s.Image.Reference])
 	}}
 	drivertest.Run(t, drivertest.Harness{
 		Open: func(t testing.TB, dir string) drivers.Driver { return fragile{hs.open(t, dir), t} },
@@ -35,8 +35,16 @@ func TestConformanceFake(t *testing.T) {
 			scripts[ref] = script(w)
 			return drivers.Spec{Image: drivers.Image{Reference: ref}}
 		},
-		Features: []drivers.Feature{drivers.FeatureImagePull, drivers.FeatureStats},
+		Features: []drivers.Feature{drivers.FeatureDevices, drivers.FeatureImagePull, drivers.FeatureStats},
 	})
+}
+
+// given lets the workload read of a device that it was given.
+func given(s drivers.Spec, sc fake.Script) fake.Script {
+	if len(s.Devices) > 0 && len(s.Devices[0].Paths) > 0 {
+		sc.Steps = append(sc.Steps, fake.Step{Text: "4\n"})
+	}
+	return sc
 }
 
 // script is what Workload.Shell does, for a runtime without a shell.
@@ -62,6 +70,8 @@ func script(w drivertest.Workload) fake.Script {
 				fake.Step{Text: fmt.Sprintf("err %d\n", i+1), Stream: drivers.Stderr})
 		}
 		return s
+	case drivertest.Device:
+		return fake.Script{}
 	case drivertest.Text:
 		return fake.Script{Steps: say(w.Text)}
 	case drivertest.Fill:

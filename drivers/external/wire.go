@@ -179,6 +179,7 @@ type spec struct {
 	User       text              `json:"user,omitempty"`
 	Resources  drivers.Resources `json:"resources"`
 	Ports      []drivers.Port    `json:"ports,omitempty"`
+	Devices    []drivers.Device  `json:"devices,omitempty"`
 	Labels     []pair            `json:"labels,omitempty"`
 }
 
@@ -194,7 +195,7 @@ func toSpec(s drivers.Spec) *spec {
 		ID: text(s.ID), Generation: s.Generation, Name: text(s.Name),
 		Image:   image{text(s.Image.Reference), text(s.Image.Path), text(s.Image.SHA256), text(s.Image.Arch)},
 		Command: toTexts(s.Command), Args: toTexts(s.Args), Env: toPairs(s.Env),
-		Workdir: text(s.Workdir), User: text(s.User), Resources: s.Resources, Ports: s.Ports, Labels: toPairs(s.Labels),
+		Workdir: text(s.Workdir), User: text(s.User), Resources: s.Resources, Ports: s.Ports, Devices: s.Devices, Labels: toPairs(s.Labels),
 	}
 }
 
@@ -203,7 +204,7 @@ func (s *spec) spec() drivers.Spec {
 		ID: string(s.ID), Generation: s.Generation, Name: string(s.Name),
 		Image:   drivers.Image{Reference: string(s.Image.Reference), Path: string(s.Image.Path), SHA256: string(s.Image.SHA256), Arch: string(s.Image.Arch)},
 		Command: fromTexts(s.Command), Args: fromTexts(s.Args), Env: fromPairs(s.Env),
-		Workdir: string(s.Workdir), User: string(s.User), Resources: s.Resources, Ports: s.Ports, Labels: fromPairs(s.Labels),
+		Workdir: string(s.Workdir), User: string(s.User), Resources: s.Resources, Ports: s.Ports, Devices: s.Devices, Labels: fromPairs(s.Labels),
 	}
 }
 

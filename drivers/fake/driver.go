@@ -30,7 +30,7 @@ func (d *Driver) Probe(context.Context) drivers.Info {
 	defer d.host.mu.Unlock()
 	return drivers.Info{
 		Name: name, Usable: !d.host.down, Version: "1", Endpoint: "memory",
-		Features: []drivers.Feature{drivers.FeatureImagePull, drivers.FeatureStats},
+		Features: []drivers.Feature{drivers.FeatureDevices, drivers.FeatureImagePull, drivers.FeatureStats},
 		Reason:   d.host.reason, Remedy: d.host.remedy,
 	}
 }

@@ -28,7 +28,7 @@ func TestConformance(t *testing.T) {
 				hosts[dir] = NewHost(func(s drivers.Spec) Script {
 					mu.Lock()
 					defer mu.Unlock()
-					return scripts[s.Image.Reference]
+					return given(s, scripts[s.Image.Reference])
 				})
 			}
 			return New(hosts[dir])
@@ -40,8 +40,16 @@ func TestConformance(t *testing.T) {
 			scripts[ref] = script(w)
 			return drivers.Spec{Image: drivers.Image{Reference: ref}}
 		},
-		Features: []drivers.Feature{drivers.FeatureImagePull, drivers.FeatureStats},
+		Features: []drivers.Feature{drivers.FeatureDevices, drivers.FeatureImagePull, drivers.FeatureStats},
 	})
+}
+
+// given lets the workload read of a device that it was given.
+func given(s drivers.Spec, sc Script) Script {
+	if len(s.Devices) > 0 && len(s.Devices[0].Paths) > 0 {
+		sc.Steps = append(sc.Steps, Step{Text: "4\n"})
+	}
+	return sc
 }
 
 // script is what Workload.Shell does, for a runtime without a shell.
@@ -61,6 +69,8 @@ func script(w drivertest.Workload) Script {
 				Step{Text: fmt.Sprintf("err %d\n", i+1), Stream: drivers.Stderr})
 		}
 		return s
+	case drivertest.Device:
+		return Script{}
 	case drivertest.Text:
 		return Script{Steps: []Step{{Text: w.Text}}}
 	case drivertest.Fill:

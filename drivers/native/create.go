@@ -35,13 +35,18 @@ func (d *Driver) plan(w *process.Workload, l *shim.Launch, spec drivers.Spec) er
 	if err := d.setUser(w, l, spec.User); err != nil {
 		return err
 	}
+	given, err := giveDevices(w, l, spec.Devices)
+	if err != nil {
+		return err
+	}
 	for _, p := range spec.Ports {
 		if p.HostPort == 0 {
 			p.HostPort = p.Port
 		}
 		l.Ports = append(l.Ports, shim.Port{Name: p.Name, Protocol: p.Protocol, Port: p.Port, HostPort: p.HostPort})
 	}
-	l.Env = environment(spec.Env, home, l)
+	maps.Copy(given, spec.Env)
+	l.Env = environment(given, home, l)
 	l.Env = append(l.Env, shim.Marker+"="+w.UniqueName())
 	return setProgram(w, l, spec)
 }

@@ -1,5 +1,5 @@
 // Package native runs workloads as plain processes of the node: a program or
-// script, limited by control groups, as a user of its own.
+// script, limited by control groups, as the user that the job or the node names.
 //
 // What keeps them alive while agents come and go is in package process; here
 // is what to run and as whom, and further commands in a job. README.md says what a job may rely on.

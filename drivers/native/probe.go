@@ -23,7 +23,7 @@ func (d *Driver) Probe(ctx context.Context) drivers.Info {
 
 func (d *Driver) features() []drivers.Feature {
 	features := []drivers.Feature{
-		drivers.FeatureExec, drivers.FeatureImageFile, drivers.FeaturePorts, drivers.FeatureStats, drivers.FeatureTTY,
+		drivers.FeatureDevices, drivers.FeatureExec, drivers.FeatureImageFile, drivers.FeaturePorts, drivers.FeatureStats, drivers.FeatureTTY,
 	}
 	for feature, can := range map[drivers.Feature]bool{
 		drivers.FeatureLimitCPU:    d.Cgroups().CPU,

@@ -26,13 +26,25 @@ free_port() {
   return 1
 }
 
+# Deletes the demo's folder, and nothing that this script did not make:
+# EDGEIO_DEMO_DIR may name anything.
+remove_dir() {
+  if [[ -e $DIR && ! -e $DIR/.edgeio-demo ]]; then
+    echo "demo: $DIR exists and is not the demo's; remove it, or set EDGEIO_DEMO_DIR to a folder that does not exist" >&2
+    return 1
+  fi
+  rm -rf "$DIR"
+}
+
 start() {
   if pid >/dev/null; then
     echo "The demo runs already. Stop it with: make demo-stop" >&2
     exit 1
   fi
-  rm -rf "$DIR"
-  mkdir -p "$DIR"
+  remove_dir
+  mkdir -p "$(dirname "$DIR")"
+  mkdir "$DIR" # fails if another user of this machine was faster
+  touch "$DIR/.edgeio-demo"
   trap 'status=$?; if [[ $status -ne 0 ]]; then tail -n 20 "$DIR/log" >&2; stop >/dev/null 2>&1; fi' EXIT
   CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$DIR/hello" ./packaging/demo/hello
   # A node may run native jobs as another user than the one who builds.
@@ -113,7 +125,7 @@ stop() {
   if docker_answers; then
     docker image rm "$IMAGE" >/dev/null 2>&1 || true
   fi
-  rm -rf "$DIR"
+  remove_dir
   echo "The demo is stopped; nothing is left of it."
 }
 

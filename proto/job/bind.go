@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -39,6 +40,9 @@ func (b *binder) job(root *node) *Job {
 		field{"requirements", "", b.requirements(&j.Requirements)},
 		field{"cluster_location", "", b.text(&j.ClusterLocation)},
 		field{"worker_node", "", b.text(&j.WorkerNode)},
+		field{"constraints", "", b.constraints(&j.Constraints)},
+		field{"affinities", "", b.affinities(&j.Affinities)},
+		field{"tolerations", "", b.tolerations(&j.Tolerations)},
 		field{"command", "", b.words(&j.Command)},
 		field{"args", "", b.words(&j.Args)},
 		field{"env", "", b.env(&j.Env)},
@@ -55,8 +59,7 @@ func (b *binder) job(root *node) *Job {
 
 // later are fields that are planned and not there yet.
 var later = map[string]bool{
-	"volumes": true, "devices": true, "gpu": true, "vpu": true, "labels": true, "constraints": true, "affinities": true,
-	"tolerations": true, "spread": true, "health": true, "secrets": true, "registry": true, "group": true,
+	"volumes": true, "labels": true, "spread": true, "health": true, "secrets": true, "registry": true, "group": true,
 }
 
 // mapping binds the entries of n to the fields.
@@ -100,11 +103,14 @@ func (b *binder) mapping(n *node, path, want string, fields ...field) {
 	}
 }
 
+// requirementNames are often written where the file begins.
+var requirementNames = []string{"cpu", "memory", "disk", "gpu", "vpu", "npu", "fpga", "devices", "runtime_version", "features"}
+
 func unknownField(path, key string, known []string) string {
 	switch {
 	case later[key]:
 		return "is not supported by this release yet; delete it"
-	case path == "" && (key == "cpu" || key == "memory" || key == "disk"):
+	case path == "" && slices.Contains(requirementNames, key):
 		return "unknown field; did you mean requirements." + key + "?"
 	}
 	if guess := didYouMean(key, known); guess != "" {
@@ -195,6 +201,13 @@ func (b *binder) requirements(r *Requirements) func(*node, string) {
 			field{"cpu", "", b.float(&r.CPU, "a number of cores, such as 2 or 0.5")},
 			field{"memory", "", b.integer(&r.Memory, 0, maxMegabytes, "a whole number of MB without a unit, such as 1000")},
 			field{"disk", "", b.integer(&r.Disk, 0, maxMegabytes, "a whole number of MB without a unit, such as 1000")},
+			field{"gpu", "", b.accelerator(&r.GPU)},
+			field{"vpu", "", b.accelerator(&r.VPU)},
+			field{"npu", "", b.accelerator(&r.NPU)},
+			field{"fpga", "", b.accelerator(&r.FPGA)},
+			field{"devices", "", b.devices(&r.Devices)},
+			field{"runtime_version", "", b.written(&r.RuntimeVersion)},
+			field{"features", "", b.texts(&r.Features, "a list of features, such as [exec]")},
 		)
 	}
 }

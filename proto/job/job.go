@@ -32,6 +32,12 @@ type Job struct {
 	ClusterLocation string `json:"cluster_location,omitempty"`
 	// Wish: name or id of the node that shall run the job.
 	WorkerNode string `json:"worker_node,omitempty"`
+	// What a node's labels must be. Short forms: "key" (it has such a label), "!key", "key=value", "key!=value".
+	Constraints []Constraint `json:"constraints,omitempty"`
+	// What a node's labels should be: of the nodes that can take the job, those with the greatest sum of weights are preferred. Short forms as in constraints.
+	Affinities []Affinity `json:"affinities,omitempty"`
+	// Taints of nodes that the job puts up with. Short forms: "key" (whatever its value), "key=value", each optionally with ":" and an effect.
+	Tolerations []Toleration `json:"tolerations,omitempty"`
 	// Program and its first arguments, instead of the image's entry point: a list, or one text that is split into words as a shell does it, quotes honoured. No shell runs it: variables, pipes and redirections need [sh, -c, "..."]. Numbers and booleans are taken as they are written.
 	Command []string `json:"command,omitempty"`
 	// Arguments, instead of the image's: a list or one text, as in command.
@@ -71,6 +77,20 @@ type Requirements struct {
 	Memory int64 `json:"memory,omitempty"`
 	// Disk space in MB (1 MB is 1,000,000 bytes).
 	Disk int64 `json:"disk,omitempty"`
+	// Graphics processors, for the job alone unless the node shares them. Short form: how many.
+	GPU Accelerator `json:"gpu,omitzero"`
+	// Vision processors, such as a Movidius stick. Short form: how many.
+	VPU Accelerator `json:"vpu,omitzero"`
+	// Neural processors, such as a Hailo or a Coral. Short form: how many.
+	NPU Accelerator `json:"npu,omitzero"`
+	// Field-programmable gate arrays. Short form: how many.
+	FPGA Accelerator `json:"fpga,omitzero"`
+	// Other devices of the node, such as a camera or a serial port. Short forms: a path that begins with /dev/, or a kind.
+	Devices []DeviceRequest `json:"devices,omitempty"`
+	// Least version of the runtime, such as 20.10.
+	RuntimeVersion string `json:"runtime_version,omitempty"`
+	// What the runtime must be able to do, as "edgeagent drivers list" names it: exec, stats, ports, limit-memory and others.
+	Features []string `json:"features,omitempty"`
 }
 
 // CPUMillis is the CPU requirement in thousandths of a core.

@@ -32,6 +32,13 @@ const (
 	maxReplicas    = 1             // until replication is supported
 	maxAttempts    = 1_000_000
 	maxGrace       = time.Hour
+	maxDevices     = 16 // entries of devices
+	maxDeviceCount = 64 // of one kind
+	maxFeatures    = 16
+	maxRules       = 32 // of constraints, of affinities, and of tolerations
+	maxValues      = 16 // of one constraint
+	maxWeight      = 100
+	maxDeviceText  = 256 // of what describes a device
 )
 
 // Patterns of names, as JSON Schema and Go both read them.
@@ -40,6 +47,11 @@ const (
 	portNamePattern = `^[a-z0-9][a-z0-9-]{0,62}$`
 	sha256Pattern   = `^(sha256:)?[0-9A-Fa-f]{64}$`
 	userPattern     = `^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,63})?$`
+	devPathPattern  = `^/dev(/[A-Za-z0-9_:@+-][A-Za-z0-9._:@+-]*)+$`
+	labelKeyPattern = `^[A-Za-z0-9][A-Za-z0-9._/-]{0,126}$`
+	labelPattern    = `^[A-Za-z0-9._:/+@-]{0,127}$`
+	versionPattern  = `^[0-9]{1,9}(\.[0-9]{1,9}){0,3}$`
+	featurePattern  = `^[a-z0-9][a-z0-9-]{0,62}$`
 	envNamePattern  = `^[^=\s\x00-\x1f\x7f]{1,256}$`
 )
 
@@ -52,6 +64,10 @@ var (
 	policies  = []string{string(RestartAlways), string(RestartOnFailure), string(RestartNever)}
 	arches    = []string{"amd64", "arm64", "arm"}
 	protocols = []string{"tcp", "udp"}
+	operators = []string{string(In), string(NotIn), string(Exists), string(NotExists)}
+	effects   = []string{string(NoSchedule), string(PreferNoSchedule)}
+	// deviceKinds are those of capabilities.Kind that a workload can be given.
+	deviceKinds = []string{"gpu", "vpu", "npu", "fpga", "camera", "codec", "display", "sensor", "serial", "i2c", "spi", "gpio", "tpm", "usb"}
 	// signals are those of signal(7) that can ask a process to end; the
 	// stopping, continuing and fault signals cannot.
 	signals = []string{"SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGKILL", "SIGWINCH", "SIGALRM", "SIGABRT", "SIGPWR"}

@@ -17,6 +17,7 @@ func (j *Job) Normalize() {
 	for i := range j.Ports {
 		orElse(&j.Ports[i].Protocol, "tcp")
 	}
+	j.normalizePlace()
 	j.normalizeRestart()
 	j.normalizeStop()
 	// JSON does not tell empty from absent.

@@ -21,7 +21,18 @@ func seconds10() *Duration { d := Duration(10 * time.Second); return &d }
 var full = Job{
 	APIVersion: "v0.1", Name: "full", Image: "b", Runtime: "docker",
 	SHA256: strings.Repeat("0", 64), Kind: Batch,
-	Requirements:    Requirements{CPU: 0.5, Memory: 1000, Disk: 1000},
+	Requirements: Requirements{
+		CPU: 0.5, Memory: 1000, Disk: 1000,
+		GPU: Accelerator{Count: 2, Vendor: "nvidia", Model: "3060", Memory: 8000}, NPU: Accelerator{Count: 1},
+		Devices:        []DeviceRequest{{Kind: "camera"}, {Path: "/dev/ttyUSB0"}, {Kind: "gpio", Count: 2}, {ID: "serial-usb-1-1"}},
+		RuntimeVersion: "20.10", Features: []string{"exec"},
+	},
+	Constraints: []Constraint{
+		{"edgeio.dev/board", In, []string{"raspberry-pi-4"}}, {"spare", NotExists, nil}, {"rack", NotIn, []string{"4"}}, {"kvm", Exists, nil},
+		{"zone", NotIn, []string{"a", "1"}}, {"x", "", nil},
+	},
+	Affinities:      []Affinity{{"ssd", In, []string{"yes"}, 0}, {"edgeio.dev/gpu", Exists, nil, -50}},
+	Tolerations:     []Toleration{{Key: "gpu"}, {"gpu", "only", NoSchedule}, {"old", "yes", PreferNoSchedule}},
 	ClusterLocation: "New York", WorkerNode: "e580",
 	Command: []string{"sh", "-c", "echo $HOME; sleep 1"}, Args: []string{"8080", "true", "0x1F", "007", "no", "x"},
 	Env:     map[string]string{"PORT": "8080", "DEBUG": "true", "RATIO": "0.50", "EMPTY": "", "MULTI": "a\nb\n", "V": "1_000", "T": "😀"},

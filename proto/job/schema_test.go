@@ -63,6 +63,31 @@ var (
 	}
 )
 
+// bare is the pattern of a part of a short form.
+func bare(pattern string) string { return strings.TrimSuffix(strings.TrimPrefix(pattern, "^"), "$") }
+
+func accelerator() object {
+	return object{"short": []any{object{"type": "integer", "minimum": 0, "maximum": maxDeviceCount}}}
+}
+
+// condition is what the operators want of the values, and the short forms.
+func condition() object {
+	when := func(values object, operators ...Operator) object {
+		return object{
+			"if":   object{"properties": object{"operator": object{"enum": operators}}, "required": []string{"operator"}},
+			"then": values,
+		}
+	}
+	return object{
+		"required": []string{"label"},
+		"allOf": []any{
+			when(object{"required": []string{"values"}, "properties": object{"values": object{"minItems": 1}}}, In, NotIn),
+			when(object{"properties": object{"values": object{"maxItems": 0}}}, Exists, NotExists),
+		},
+		"short": []any{object{"type": "string", "pattern": "^(!?" + bare(labelKeyPattern) + "|" + bare(labelKeyPattern) + "!?=" + bare(labelPattern) + ")$"}},
+	}
+}
+
 // rules adds to, or replaces, what the type of a field says; a nil deletes.
 var rules = map[string]object{
 	"api_version":      {"const": APIVersion},
@@ -80,13 +105,69 @@ var rules = map[string]object{
 		"propertyNames":        object{"pattern": envNamePattern},
 		"additionalProperties": object{"type": textual, "maxLength": maxWord},
 	},
-	"workdir":             {"maxLength": maxPath},
-	"user":                {"type": []string{"string", "number"}, "pattern": userPattern},
-	"arch":                {"enum": arches},
-	"requirements.cpu":    {"anyOf": []any{object{"const": 0}, object{"minimum": minCPU, "maximum": maxCPU}}},
-	"requirements.memory": {"minimum": 0, "maximum": maxMegabytes},
-	"requirements.disk":   {"minimum": 0, "maximum": maxMegabytes},
-	"ports":               {"maxItems": maxPorts},
+	"workdir":                  {"maxLength": maxPath},
+	"user":                     {"type": []string{"string", "number"}, "pattern": userPattern},
+	"arch":                     {"enum": arches},
+	"requirements.cpu":         {"anyOf": []any{object{"const": 0}, object{"minimum": minCPU, "maximum": maxCPU}}},
+	"requirements.memory":      {"minimum": 0, "maximum": maxMegabytes},
+	"requirements.disk":        {"minimum": 0, "maximum": maxMegabytes},
+	"requirements.gpu":         accelerator(),
+	"requirements.vpu":         accelerator(),
+	"requirements.npu":         accelerator(),
+	"requirements.fpga":        accelerator(),
+	"requirements.gpu.count":   {"minimum": 1, "maximum": maxDeviceCount, "default": 1},
+	"requirements.gpu.vendor":  {"maxLength": maxDeviceText},
+	"requirements.gpu.model":   {"type": textual, "maxLength": maxDeviceText},
+	"requirements.gpu.memory":  {"minimum": 0, "maximum": maxMegabytes},
+	"requirements.vpu.count":   {"minimum": 1, "maximum": maxDeviceCount, "default": 1},
+	"requirements.vpu.vendor":  {"maxLength": maxDeviceText},
+	"requirements.vpu.model":   {"type": textual, "maxLength": maxDeviceText},
+	"requirements.vpu.memory":  {"minimum": 0, "maximum": maxMegabytes},
+	"requirements.npu.count":   {"minimum": 1, "maximum": maxDeviceCount, "default": 1},
+	"requirements.npu.vendor":  {"maxLength": maxDeviceText},
+	"requirements.npu.model":   {"type": textual, "maxLength": maxDeviceText},
+	"requirements.npu.memory":  {"minimum": 0, "maximum": maxMegabytes},
+	"requirements.fpga.count":  {"minimum": 1, "maximum": maxDeviceCount, "default": 1},
+	"requirements.fpga.vendor": {"maxLength": maxDeviceText},
+	"requirements.fpga.model":  {"type": textual, "maxLength": maxDeviceText},
+	"requirements.fpga.memory": {"minimum": 0, "maximum": maxMegabytes},
+	"requirements.devices":     {"maxItems": maxDevices},
+	"requirements.devices[]": {"short": []any{
+		object{"enum": deviceKinds},
+		object{"type": "string", "pattern": devPathPattern, "maxLength": maxDeviceText},
+	}, "oneOf": []any{
+		object{"required": []string{"kind"}},
+		object{"required": []string{"id"}, "properties": object{"count": object{"maximum": 1}}},
+		object{"required": []string{"path"}, "properties": object{"count": object{"maximum": 1}}},
+	}},
+	"requirements.devices[].kind":  {"enum": deviceKinds},
+	"requirements.devices[].id":    {"minLength": 1, "maxLength": maxDeviceText},
+	"requirements.devices[].path":  {"pattern": devPathPattern, "maxLength": maxDeviceText},
+	"requirements.devices[].count": {"minimum": 1, "maximum": maxDeviceCount, "default": 1},
+	"requirements.runtime_version": {"type": []string{"string", "number"}, "pattern": versionPattern},
+	"requirements.features":        {"maxItems": maxFeatures},
+	"requirements.features[]":      {"pattern": featurePattern},
+	"constraints":                  {"maxItems": maxRules},
+	"constraints[]":                condition(),
+	"constraints[].label":          {"pattern": labelKeyPattern},
+	"constraints[].operator":       {"enum": operators},
+	"constraints[].values":         {"maxItems": maxValues},
+	"constraints[].values[]":       {"type": textual, "pattern": labelPattern},
+	"affinities":                   {"maxItems": maxRules},
+	"affinities[]":                 condition(),
+	"affinities[].label":           {"pattern": labelKeyPattern},
+	"affinities[].operator":        {"enum": operators},
+	"affinities[].values":          {"maxItems": maxValues},
+	"affinities[].values[]":        {"type": textual, "pattern": labelPattern},
+	"affinities[].weight":          {"minimum": -maxWeight, "maximum": maxWeight, "not": object{"const": 0}, "default": 1},
+	"tolerations":                  {"maxItems": maxRules},
+	"tolerations[]": {"required": []string{"key"}, "short": []any{
+		object{"type": "string", "pattern": "^" + bare(labelKeyPattern) + "(=" + bare(labelPattern) + ")?(:(" + strings.Join(effects, "|") + "))?$"},
+	}},
+	"tolerations[].key":    {"pattern": labelKeyPattern},
+	"tolerations[].value":  {"type": textual, "pattern": labelPattern},
+	"tolerations[].effect": {"enum": effects},
+	"ports":                {"maxItems": maxPorts},
 	"ports[]": {"short": []any{
 		object{"type": "integer", "minimum": 1, "maximum": 65535},
 		object{"type": "string", "pattern": `^([1-9][0-9]{0,4}:)?[1-9][0-9]{0,4}(/(tcp|udp))?$`},
@@ -186,11 +267,18 @@ func (g *generator) rule(s object, path string) object {
 
 // fieldDocs reads the comments of all struct fields of the package.
 func fieldDocs(t *testing.T) map[string]string {
-	file, err := parser.ParseFile(token.NewFileSet(), "job.go", nil, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
 	docs := map[string]string{}
+	for _, name := range []string{"job.go", "placement.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		addDocs(docs, file)
+	}
+	return docs
+}
+
+func addDocs(docs map[string]string, file *ast.File) {
 	ast.Inspect(file, func(n ast.Node) bool {
 		spec, ok := n.(*ast.TypeSpec)
 		if !ok {
@@ -205,5 +293,4 @@ func fieldDocs(t *testing.T) map[string]string {
 		}
 		return false
 	})
-	return docs
 }

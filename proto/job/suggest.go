@@ -11,6 +11,8 @@ import (
 var habits = map[string]string{
 	"name": "job_name", "runtime": "image_runtime", "driver": "image_runtime", "version": "api_version",
 	"environment": "env", "cmd": "command", "entrypoint": "command", "arguments": "args",
+	"gpus": "gpu", "graphics": "gpu", "tpu": "npu", "device": "devices", "affinity": "affinities", "constraint": "constraints",
+	"node_selector": "constraints", "toleration": "tolerations", "key": "label", "value": "values",
 	"working_dir": "workdir", "working_directory": "workdir", "cwd": "workdir", "architecture": "arch", "platform": "arch",
 	"cluster": "cluster_location", "location": "cluster_location", "node": "worker_node", "resources": "requirements",
 	"cpus": "cpu", "cores": "cpu", "mem": "memory", "ram": "memory", "storage": "disk",

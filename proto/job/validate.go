@@ -12,6 +12,11 @@ import (
 )
 
 var (
+	devPathRE  = regexp.MustCompile(devPathPattern)
+	labelKeyRE = regexp.MustCompile(labelKeyPattern)
+	labelRE    = regexp.MustCompile(labelPattern)
+	versionRE  = regexp.MustCompile(versionPattern)
+	featureRE  = regexp.MustCompile(featurePattern)
 	nameRE     = regexp.MustCompile(namePattern)
 	portNameRE = regexp.MustCompile(portNamePattern)
 	sha256RE   = regexp.MustCompile(sha256Pattern)
@@ -58,6 +63,7 @@ func (j *Job) problems() []Problem {
 		c.printable(wish.field, wish.value, maxWish)
 		c.check(!traverses(wish.value), wish.field, "want a name, not a path; this is %s", quote(wish.value))
 	}
+	j.checkPlace(c)
 	j.checkProcess(c)
 	c.oneOf("arch", j.Arch, arches)
 	j.checkPorts(c)
@@ -87,6 +93,7 @@ func (j *Job) checkRequirements(c *checker) {
 	c.check(r.CPU == 0 || r.CPU >= minCPU && r.CPU <= maxCPU, "requirements.cpu", "want a number of cores from %v to %v; this is %v", minCPU, maxCPU, r.CPU)
 	c.check(r.Memory >= 0 && r.Memory <= maxMegabytes, "requirements.memory", "want a number of MB from 0 to %d; this is %d", maxMegabytes, r.Memory)
 	c.check(r.Disk >= 0 && r.Disk <= maxMegabytes, "requirements.disk", "want a number of MB from 0 to %d; this is %d", maxMegabytes, r.Disk)
+	j.checkDevices(c)
 }
 
 // checkProcess checks what ends up in the arguments of a system call.

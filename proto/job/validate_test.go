@@ -35,6 +35,17 @@ func TestNormalize(t *testing.T) {
 				Restart: Restart{Policy: RestartOnFailure, Attempts: 3, Backoff: second}, Stop: Stop{Grace: &grace, Signal: "SIGINT"},
 			},
 		},
+		"devices and labels": {
+			Job{
+				Requirements: Requirements{GPU: Accelerator{Vendor: "nvidia"}, Devices: []DeviceRequest{{Kind: "camera"}}, Features: []string{}},
+				Constraints:  []Constraint{{Label: "a"}, {Label: "a", Values: []string{"b"}}}, Affinities: []Affinity{{Label: "a"}}, Tolerations: []Toleration{},
+			},
+			Job{
+				Requirements: Requirements{GPU: Accelerator{Count: 1, Vendor: "nvidia"}, Devices: []DeviceRequest{{Kind: "camera", Count: 1}}},
+				Constraints:  []Constraint{{Label: "a", Operator: Exists}, {"a", In, []string{"b"}}}, Affinities: []Affinity{{"a", Exists, nil, 1}},
+				Kind: Service, Replicas: 1, Restart: Restart{Policy: RestartAlways, Backoff: second}, Stop: Stop{Grace: &grace, Signal: "SIGTERM"},
+			},
+		},
 		"what is said stays": {
 			Job{Runtime: "podman", Kind: Batch, Replicas: 2, Restart: Restart{Policy: RestartNever, Attempts: 1, Backoff: 5}, Stop: Stop{Grace: new(Duration), Signal: "SIGHUP"}},
 			Job{Runtime: "podman", Kind: Batch, Replicas: 2, Restart: Restart{Policy: RestartNever, Attempts: 1, Backoff: 5}, Stop: Stop{Grace: new(Duration), Signal: "SIGHUP"}},

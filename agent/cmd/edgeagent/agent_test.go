@@ -383,3 +383,20 @@ func TestDriversListIsTheSameForScripts(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 }
+
+func TestDriversListChecks(t *testing.T) {
+	m := newMachine(t)
+	out, err := m.command("drivers", "list", "--check", "-o", "json").Output()
+	var all []struct{ Name, Check string }
+	if jsonErr := json.Unmarshal(out, &all); jsonErr != nil || err != nil {
+		t.Fatalf("%v, %v: %s", err, jsonErr, out)
+	}
+	for _, d := range all {
+		if d.Name == "native" && d.Check != "ok" {
+			t.Errorf("native: check %q", d.Check)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "edgeagent-check-*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/edgeio/edgeio/agent/doctor"
 	"github.com/edgeio/edgeio/agent/node"
 	"github.com/edgeio/edgeio/agent/workload"
 	"github.com/edgeio/edgeio/drivers"
@@ -49,18 +51,56 @@ func driversCommand() *cli.Command {
 		Name: "drivers", Usage: "look at the runtimes of this machine",
 		Subcommands: []*cli.Command{{
 			Name: "list", Aliases: []string{"ls"}, Usage: "list all drivers, usable or not, and what to do about those that are not",
-			Flags: append(settings(), outputFlag()),
-			Action: func(c *cli.Context) error {
-				cfg, err := load(c)
-				if err != nil {
-					return err
-				}
-				all := newDrivers(cfg, "drivers-list", nil, slog.New(slog.DiscardHandler))
-				infos := probe(c.Context, all)
-				return errors.Join(show(c, infos, func(w io.Writer) { driverTable(w, infos) }), closeDrivers(all))
-			},
+			Description: "Works without a running agent. With --check it starts a tiny workload in each\nusable driver and removes it; it exits with 1 if one of them fails.",
+			Flags: append(settings(), outputFlag(),
+				&cli.BoolFlag{Name: "check", Usage: "start and remove a tiny workload in each usable driver"}),
+			Action: listDrivers,
 		}},
 	}
+}
+
+func listDrivers(c *cli.Context) (err error) {
+	cfg, err := load(c)
+	if err != nil {
+		return err
+	}
+	if c.Bool("check") {
+		// What is tried must not get in the way of an agent that runs.
+		dir, err := os.MkdirTemp("", "edgeagent-check-")
+		if err != nil {
+			return fmt.Errorf("make a folder for trials: %w", err)
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		if err := os.Chmod(dir, 0o711); err != nil { // a job's user must be able to pass
+			return fmt.Errorf("make a folder for trials: %w", err)
+		}
+		cfg.StateDir = dir
+	}
+	all := newDrivers(cfg, "drivers-list", nil, slog.New(slog.DiscardHandler))
+	defer func() { err = errors.Join(err, closeDrivers(all)) }()
+	infos := probe(c.Context, all)
+	rows := make([]driverRow, len(infos))
+	var failed error
+	for i, info := range infos {
+		rows[i].Info = info
+		if c.Bool("check") && info.Usable {
+			rows[i].Check = "ok"
+			err := doctor.Try(c.Context, all[info.Name])
+			if err != nil {
+				rows[i].Check = err.Error()
+			}
+			if err != nil && !errors.Is(err, doctor.ErrNoTrial) {
+				failed = errors.Join(failed, fmt.Errorf("check of %s: %w", info.Name, err))
+			}
+		}
+	}
+	return errors.Join(show(c, rows, func(w io.Writer) { driverTable(w, rows) }), failed)
+}
+
+// driverRow is a line of "drivers list".
+type driverRow struct {
+	drivers.Info
+	Check string `json:"check,omitempty"` // "ok", or why the trial failed or was not made; only with --check
 }
 
 // probe asks all drivers at once. The result is ordered by name.
@@ -83,15 +123,18 @@ func probe(ctx context.Context, all map[string]drivers.Driver) []drivers.Info {
 	return infos
 }
 
-func driverTable(w io.Writer, infos []drivers.Info) {
+func driverTable(w io.Writer, rows []driverRow) {
 	_, _ = fmt.Fprintln(w, "DRIVER\tUSABLE\tVERSION\tFEATURES\tREASON")
-	for _, i := range infos {
+	for _, i := range rows {
 		usable, reason := "yes", orDash(i.Reason) // what it cannot do all the same
 		if !i.Usable {
 			usable, reason = "no", i.Reason
 			if i.Remedy != "" {
 				reason += "; " + i.Remedy
 			}
+		}
+		if i.Check != "" {
+			reason = "check: " + i.Check
 		}
 		features := make([]string, len(i.Features))
 		for k, f := range i.Features {

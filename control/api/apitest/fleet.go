@@ -26,6 +26,12 @@ func nodes() []api.Node {
 	return []api.Node{{
 		ID: "n1", Name: "e580", Cluster: api.Ref{ID: "c1", Name: "garching"}, Ready: true, Version: "0.1.0", Arch: "amd64",
 		Address: "192.0.2.8:53211", Instances: 2,
+		Labels: map[string]string{"rack": "4", "edgeio.dev/arch": "amd64"},
+		Taints: []api.Taint{{Key: "gpu", Value: "only", Effect: "prefer_no_schedule"}},
+		Devices: []api.Devices{
+			{Kind: "gpu", Vendor: "NVIDIA", Model: "GeForce MX150", MemoryBytes: 2 * gb, Count: 1, Names: []string{"gpu-pci-0000:01:00.0", "/dev/nvidia0"}},
+			{Kind: "camera", Count: 2, Shared: true, Names: []string{"camera-usb-1-1", "/dev/video0", "camera-usb-1-2", "/dev/video1"}},
+		},
 		Runtimes: []api.Runtime{
 			{Name: "docker", Usable: true, Version: "28.5.2", Features: []string{"exec", "stats"}},
 			{Name: "lxc", Reason: "liblxc is not installed", Remedy: "apt install lxc"},

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/edgeio/edgeio/control/api"
+	"github.com/edgeio/edgeio/proto/job"
 )
 
 func (p *program) nodeCommand() *cli.Command {
@@ -26,7 +27,7 @@ func (p *program) nodeCommand() *cli.Command {
 				Action: p.with(p.nodeLs),
 			},
 			{
-				Name: "show", Usage: "show a node with its runtimes", ArgsUsage: "NODE",
+				Name: "show", Usage: "show a node with its labels, runtimes and free devices", ArgsUsage: "NODE",
 				Description: `With -o json, all that the node reports of its hardware is there as well.`,
 				Flags:       []cli.Flag{outputFlag()}, Action: p.with(p.nodeShow),
 			},
@@ -91,6 +92,9 @@ func (p *program) nodeShow(c *cli.Context, cl *api.Client) error {
 		for _, k := range slices.Sorted(maps.Keys(n.Labels)) {
 			t.row("label "+k, n.Labels[k])
 		}
+		for _, taint := range n.Taints {
+			t.row("taint", job.Taint{Key: taint.Key, Value: taint.Value, Effect: job.Effect(taint.Effect)}.String())
+		}
 		t.row("running", fmt.Sprint(n.Instances))
 		t.row("cpu free", cpuFree(n.Free, n.Capacity))
 		t.row("memory free", memoryFree(n.Free, n.Capacity))
@@ -102,7 +106,23 @@ func (p *program) nodeShow(c *cli.Context, cl *api.Client) error {
 		t.flush()
 		fmt.Fprintln(w)
 		runtimes(w, n)
+		if len(n.Devices) > 0 {
+			fmt.Fprintln(w)
+			devices(w, n)
+		}
 	})
+}
+
+func devices(w io.Writer, n api.Node) {
+	t := newTable(w, "FREE DEVICES", "COUNT", "VENDOR", "MODEL", "MEMORY", "SHARED", "ID AND PATHS")
+	for _, d := range n.Devices {
+		memory := ""
+		if d.MemoryBytes > 0 {
+			memory = amount(d.MemoryBytes)
+		}
+		t.row(d.Kind, fmt.Sprint(d.Count), d.Vendor, d.Model, memory, yesNo(d.Shared), strings.Join(d.Names, " "))
+	}
+	t.flush()
 }
 
 func runtimes(w io.Writer, n api.Node) {

@@ -103,6 +103,9 @@ type Keeper struct {
 	shimVersion string // "" until edgeshim has told
 }
 
+// ShimPath is the edgeshim program in use.
+func (k *Keeper) ShimPath() string { return k.cfg.ShimPath }
+
 // New returns the keeper of the workloads in cfg.Dir.
 func New(cfg Config, log *slog.Logger) (*Keeper, error) {
 	if err := cfg.setDefaults(); err != nil {
@@ -147,7 +150,9 @@ func (k *Keeper) sweep() {
 			continue
 		}
 		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > leftoverAge {
-			_ = os.RemoveAll(filepath.Join(k.cfg.Dir, e.Name()))
+			if err := removeTree(filepath.Join(k.cfg.Dir, e.Name())); err != nil {
+				k.log.Warn("what is left of a workload cannot be deleted", "error", err)
+			}
 		}
 	}
 }

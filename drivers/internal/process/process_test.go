@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -68,6 +70,11 @@ func TestShimStopped(t *testing.T) {
 	run := st.Run
 	if err := syscall.Kill(run.Shim.PID, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); moves(run.Shim.PID); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("edgeshim goes on")
+		}
 	}
 	w, err = d.Open("stop", h)
 	if err != nil {
@@ -156,4 +163,15 @@ ctypes.CDLL(None).syscall(ctypes.c_long(%d), ctypes.c_long(0))`
 	if err := k.Remove(t.Context(), h); err != nil {
 		t.Error(err)
 	}
+}
+
+// moves reports whether a thread of the process is not stopped; they stop one
+// after the other.
+func moves(pid int) bool {
+	stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	return slices.ContainsFunc(stats, func(stat string) bool {
+		text, _ := os.ReadFile(stat)
+		_, after, _ := strings.Cut(string(text), ") ")
+		return !strings.HasPrefix(after, "T")
+	})
 }

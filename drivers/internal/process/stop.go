@@ -153,7 +153,7 @@ func (k *Keeper) Remove(ctx context.Context, h drivers.Handle) error {
 	if err := os.Rename(w.Dir, filepath.Join(gone, w.Key)); err != nil {
 		return w.Fail(err)
 	}
-	if err := os.RemoveAll(gone); err != nil {
+	if err := removeTree(gone); err != nil {
 		return w.Fail(err)
 	}
 	return nil

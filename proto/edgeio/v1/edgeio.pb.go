@@ -939,8 +939,14 @@ type Offer struct {
 	NodeNames          []string `protobuf:"bytes,7,rep,name=node_names,json=nodeNames,proto3" json:"node_names,omitempty"` // names and ids of nodes, for wishes; bounded
 	NodeNamesTruncated bool     `protobuf:"varint,8,opt,name=node_names_truncated,json=nodeNamesTruncated,proto3" json:"node_names_truncated,omitempty"`
 	Draining           bool     `protobuf:"varint,9,opt,name=draining,proto3" json:"draining,omitempty"` // takes nothing new
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Clusters: what is so on at least one of their nodes. Labels are key=value,
+	// sorted and bounded; a parent asks for what may have been left out. Of each
+	// usable runtime the highest version and all features.
+	Labels          []string   `protobuf:"bytes,10,rep,name=labels,proto3" json:"labels,omitempty"`
+	LabelsTruncated bool       `protobuf:"varint,11,opt,name=labels_truncated,json=labelsTruncated,proto3" json:"labels_truncated,omitempty"`
+	Runtimes        []*Runtime `protobuf:"bytes,12,rep,name=runtimes,proto3" json:"runtimes,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Offer) Reset() {
@@ -1036,6 +1042,27 @@ func (x *Offer) GetDraining() bool {
 	return false
 }
 
+func (x *Offer) GetLabels() []string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Offer) GetLabelsTruncated() bool {
+	if x != nil {
+		return x.LabelsTruncated
+	}
+	return false
+}
+
+func (x *Offer) GetRuntimes() []*Runtime {
+	if x != nil {
+		return x.Runtimes
+	}
+	return nil
+}
+
 // Fit is free room on count nodes that are alike.
 type Fit struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1043,6 +1070,8 @@ type Fit struct {
 	Arch          string                 `protobuf:"bytes,2,opt,name=arch,proto3" json:"arch,omitempty"`
 	Free          *Resources             `protobuf:"bytes,3,opt,name=free,proto3" json:"free,omitempty"`
 	Count         uint32                 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`
+	Devices       []*Devices             `protobuf:"bytes,5,rep,name=devices,proto3" json:"devices,omitempty"` // free on each of the nodes
+	Taints        []*Taint               `protobuf:"bytes,6,rep,name=taints,proto3" json:"taints,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1105,6 +1134,182 @@ func (x *Fit) GetCount() uint32 {
 	return 0
 }
 
+func (x *Fit) GetDevices() []*Devices {
+	if x != nil {
+		return x.Devices
+	}
+	return nil
+}
+
+func (x *Fit) GetTaints() []*Taint {
+	if x != nil {
+		return x.Taints
+	}
+	return nil
+}
+
+// Devices are devices of a node that are alike.
+type Devices struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Vendor        string                 `protobuf:"bytes,2,opt,name=vendor,proto3" json:"vendor,omitempty"`
+	Model         string                 `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"`
+	MemoryBytes   int64                  `protobuf:"varint,4,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	Count         uint32                 `protobuf:"varint,5,opt,name=count,proto3" json:"count,omitempty"`
+	Names         []string               `protobuf:"bytes,6,rep,name=names,proto3" json:"names,omitempty"`        // ids and paths
+	Nameless      bool                   `protobuf:"varint,7,opt,name=nameless,proto3" json:"nameless,omitempty"` // names were left out: any may be among them
+	Shared        bool                   `protobuf:"varint,8,opt,name=shared,proto3" json:"shared,omitempty"`     // by any number of jobs
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Devices) Reset() {
+	*x = Devices{}
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Devices) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Devices) ProtoMessage() {}
+
+func (x *Devices) ProtoReflect() protoreflect.Message {
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Devices.ProtoReflect.Descriptor instead.
+func (*Devices) Descriptor() ([]byte, []int) {
+	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Devices) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Devices) GetVendor() string {
+	if x != nil {
+		return x.Vendor
+	}
+	return ""
+}
+
+func (x *Devices) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *Devices) GetMemoryBytes() int64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *Devices) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Devices) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *Devices) GetNameless() bool {
+	if x != nil {
+		return x.Nameless
+	}
+	return false
+}
+
+func (x *Devices) GetShared() bool {
+	if x != nil {
+		return x.Shared
+	}
+	return false
+}
+
+// Taint keeps jobs away that do not tolerate it.
+type Taint struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Effect        string                 `protobuf:"bytes,3,opt,name=effect,proto3" json:"effect,omitempty"` // no_schedule or prefer_no_schedule
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Taint) Reset() {
+	*x = Taint{}
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Taint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Taint) ProtoMessage() {}
+
+func (x *Taint) ProtoReflect() protoreflect.Message {
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Taint.ProtoReflect.Descriptor instead.
+func (*Taint) Descriptor() ([]byte, []int) {
+	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Taint) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Taint) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *Taint) GetEffect() string {
+	if x != nil {
+		return x.Effect
+	}
+	return ""
+}
+
 // InstanceStatus is what a child knows of one assignment.
 type InstanceStatus struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -1127,7 +1332,7 @@ type InstanceStatus struct {
 
 func (x *InstanceStatus) Reset() {
 	*x = InstanceStatus{}
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[18]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1139,7 +1344,7 @@ func (x *InstanceStatus) String() string {
 func (*InstanceStatus) ProtoMessage() {}
 
 func (x *InstanceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[18]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1152,7 +1357,7 @@ func (x *InstanceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstanceStatus.ProtoReflect.Descriptor instead.
 func (*InstanceStatus) Descriptor() ([]byte, []int) {
-	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{18}
+	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *InstanceStatus) GetInstanceId() string {
@@ -1247,7 +1452,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[19]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1259,7 +1464,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[19]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1272,7 +1477,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{19}
+	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Change) GetSeq() uint64 {
@@ -1328,7 +1533,7 @@ type Exit struct {
 
 func (x *Exit) Reset() {
 	*x = Exit{}
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[20]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1340,7 +1545,7 @@ func (x *Exit) String() string {
 func (*Exit) ProtoMessage() {}
 
 func (x *Exit) ProtoReflect() protoreflect.Message {
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[20]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1353,7 +1558,7 @@ func (x *Exit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exit.ProtoReflect.Descriptor instead.
 func (*Exit) Descriptor() ([]byte, []int) {
-	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{20}
+	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Exit) GetCode() int32 {
@@ -1391,7 +1596,7 @@ type Rejection struct {
 
 func (x *Rejection) Reset() {
 	*x = Rejection{}
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[21]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1403,7 +1608,7 @@ func (x *Rejection) String() string {
 func (*Rejection) ProtoMessage() {}
 
 func (x *Rejection) ProtoReflect() protoreflect.Message {
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[21]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1416,7 +1621,7 @@ func (x *Rejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
 func (*Rejection) Descriptor() ([]byte, []int) {
-	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{21}
+	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Rejection) GetKind() string {
@@ -1465,7 +1670,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[22]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1477,7 +1682,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[22]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1490,7 +1695,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{22}
+	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Progress) GetPhase() string {
@@ -1528,7 +1733,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[23]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1540,7 +1745,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[23]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1553,7 +1758,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{23}
+	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Endpoint) GetName() string {
@@ -1605,7 +1810,7 @@ type UsageSample struct {
 
 func (x *UsageSample) Reset() {
 	*x = UsageSample{}
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[24]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1617,7 +1822,7 @@ func (x *UsageSample) String() string {
 func (*UsageSample) ProtoMessage() {}
 
 func (x *UsageSample) ProtoReflect() protoreflect.Message {
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[24]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1630,7 +1835,7 @@ func (x *UsageSample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageSample.ProtoReflect.Descriptor instead.
 func (*UsageSample) Descriptor() ([]byte, []int) {
-	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{24}
+	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *UsageSample) GetSequence() uint64 {
@@ -1687,7 +1892,7 @@ type Assignment struct {
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[25]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1699,7 +1904,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[25]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1712,7 +1917,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{25}
+	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Assignment) GetInstanceId() string {
@@ -1773,7 +1978,7 @@ type ApplyRequest struct {
 
 func (x *ApplyRequest) Reset() {
 	*x = ApplyRequest{}
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[26]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1785,7 +1990,7 @@ func (x *ApplyRequest) String() string {
 func (*ApplyRequest) ProtoMessage() {}
 
 func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[26]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1798,7 +2003,7 @@ func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRequest.ProtoReflect.Descriptor instead.
 func (*ApplyRequest) Descriptor() ([]byte, []int) {
-	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{26}
+	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ApplyRequest) GetRevision() uint64 {
@@ -1854,7 +2059,7 @@ type ApplyResponse struct {
 
 func (x *ApplyResponse) Reset() {
 	*x = ApplyResponse{}
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[27]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1866,7 +2071,7 @@ func (x *ApplyResponse) String() string {
 func (*ApplyResponse) ProtoMessage() {}
 
 func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[27]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1879,7 +2084,7 @@ func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyResponse) Descriptor() ([]byte, []int) {
-	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{27}
+	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ApplyResponse) GetRefusals() []*Refusal {
@@ -1915,7 +2120,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[28]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1927,7 +2132,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[28]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1940,7 +2145,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{28}
+	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Refusal) GetInstanceId() string {
@@ -1980,7 +2185,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[29]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1992,7 +2197,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[29]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2005,7 +2210,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{29}
+	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ExplainRequest) GetJob() []byte {
@@ -2025,7 +2230,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[30]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2037,7 +2242,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[30]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2050,7 +2255,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{30}
+	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ExplainResponse) GetRejections() []*Rejection {
@@ -2077,7 +2282,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[31]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2089,7 +2294,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[31]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2102,7 +2307,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{31}
+	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListNodesRequest) GetWithReport() bool {
@@ -2128,7 +2333,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[32]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2140,7 +2345,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[32]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2153,7 +2358,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{32}
+	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListNodesResponse) GetNodes() []*Node {
@@ -2183,7 +2388,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[33]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2195,7 +2400,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[33]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2208,7 +2413,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{33}
+	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Node) GetId() string {
@@ -2307,7 +2512,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[34]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2319,7 +2524,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[34]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2332,7 +2537,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{34}
+	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *LogsRequest) GetInstanceId() string {
@@ -2374,7 +2579,7 @@ type LogChunk struct {
 
 func (x *LogChunk) Reset() {
 	*x = LogChunk{}
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[35]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2386,7 +2591,7 @@ func (x *LogChunk) String() string {
 func (*LogChunk) ProtoMessage() {}
 
 func (x *LogChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[35]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2399,7 +2604,7 @@ func (x *LogChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogChunk.ProtoReflect.Descriptor instead.
 func (*LogChunk) Descriptor() ([]byte, []int) {
-	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{35}
+	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *LogChunk) GetTime() *timestamppb.Timestamp {
@@ -2435,7 +2640,7 @@ type ExecInput struct {
 
 func (x *ExecInput) Reset() {
 	*x = ExecInput{}
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[36]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2447,7 +2652,7 @@ func (x *ExecInput) String() string {
 func (*ExecInput) ProtoMessage() {}
 
 func (x *ExecInput) ProtoReflect() protoreflect.Message {
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[36]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2460,7 +2665,7 @@ func (x *ExecInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecInput.ProtoReflect.Descriptor instead.
 func (*ExecInput) Descriptor() ([]byte, []int) {
-	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{36}
+	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ExecInput) GetStart() *ExecStart {
@@ -2504,7 +2709,7 @@ type ExecStart struct {
 
 func (x *ExecStart) Reset() {
 	*x = ExecStart{}
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[37]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2516,7 +2721,7 @@ func (x *ExecStart) String() string {
 func (*ExecStart) ProtoMessage() {}
 
 func (x *ExecStart) ProtoReflect() protoreflect.Message {
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[37]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2529,7 +2734,7 @@ func (x *ExecStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecStart.ProtoReflect.Descriptor instead.
 func (*ExecStart) Descriptor() ([]byte, []int) {
-	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{37}
+	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ExecStart) GetInstanceId() string {
@@ -2577,7 +2782,7 @@ type TermSize struct {
 
 func (x *TermSize) Reset() {
 	*x = TermSize{}
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[38]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2589,7 +2794,7 @@ func (x *TermSize) String() string {
 func (*TermSize) ProtoMessage() {}
 
 func (x *TermSize) ProtoReflect() protoreflect.Message {
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[38]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2602,7 +2807,7 @@ func (x *TermSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TermSize.ProtoReflect.Descriptor instead.
 func (*TermSize) Descriptor() ([]byte, []int) {
-	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{38}
+	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *TermSize) GetColumns() uint32 {
@@ -2631,7 +2836,7 @@ type ExecOutput struct {
 
 func (x *ExecOutput) Reset() {
 	*x = ExecOutput{}
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[39]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2643,7 +2848,7 @@ func (x *ExecOutput) String() string {
 func (*ExecOutput) ProtoMessage() {}
 
 func (x *ExecOutput) ProtoReflect() protoreflect.Message {
-	mi := &file_edgeio_v1_edgeio_proto_msgTypes[39]
+	mi := &file_edgeio_v1_edgeio_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2656,7 +2861,7 @@ func (x *ExecOutput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecOutput.ProtoReflect.Descriptor instead.
 func (*ExecOutput) Descriptor() ([]byte, []int) {
-	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{39}
+	return file_edgeio_v1_edgeio_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ExecOutput) GetStdout() []byte {
@@ -2753,7 +2958,7 @@ const file_edgeio_v1_edgeio_proto_rawDesc = "" +
 	"cpu_millis\x18\x01 \x01(\x03R\tcpuMillis\x12!\n" +
 	"\fmemory_bytes\x18\x02 \x01(\x03R\vmemoryBytes\x12\x1d\n" +
 	"\n" +
-	"disk_bytes\x18\x03 \x01(\x03R\tdiskBytes\"\xc4\x02\n" +
+	"disk_bytes\x18\x03 \x01(\x03R\tdiskBytes\"\xb7\x03\n" +
 	"\x05Offer\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x120\n" +
 	"\bcapacity\x18\x02 \x01(\v2\x14.edgeio.v1.ResourcesR\bcapacity\x12(\n" +
@@ -2764,12 +2969,31 @@ const file_edgeio_v1_edgeio_proto_rawDesc = "" +
 	"\n" +
 	"node_names\x18\a \x03(\tR\tnodeNames\x120\n" +
 	"\x14node_names_truncated\x18\b \x01(\bR\x12nodeNamesTruncated\x12\x1a\n" +
-	"\bdraining\x18\t \x01(\bR\bdraining\"u\n" +
+	"\bdraining\x18\t \x01(\bR\bdraining\x12\x16\n" +
+	"\x06labels\x18\n" +
+	" \x03(\tR\x06labels\x12)\n" +
+	"\x10labels_truncated\x18\v \x01(\bR\x0flabelsTruncated\x12.\n" +
+	"\bruntimes\x18\f \x03(\v2\x12.edgeio.v1.RuntimeR\bruntimes\"\xcd\x01\n" +
 	"\x03Fit\x12\x1a\n" +
 	"\bruntimes\x18\x01 \x03(\tR\bruntimes\x12\x12\n" +
 	"\x04arch\x18\x02 \x01(\tR\x04arch\x12(\n" +
 	"\x04free\x18\x03 \x01(\v2\x14.edgeio.v1.ResourcesR\x04free\x12\x14\n" +
-	"\x05count\x18\x04 \x01(\rR\x05count\"\x91\x03\n" +
+	"\x05count\x18\x04 \x01(\rR\x05count\x12,\n" +
+	"\adevices\x18\x05 \x03(\v2\x12.edgeio.v1.DevicesR\adevices\x12(\n" +
+	"\x06taints\x18\x06 \x03(\v2\x10.edgeio.v1.TaintR\x06taints\"\xce\x01\n" +
+	"\aDevices\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06vendor\x18\x02 \x01(\tR\x06vendor\x12\x14\n" +
+	"\x05model\x18\x03 \x01(\tR\x05model\x12!\n" +
+	"\fmemory_bytes\x18\x04 \x01(\x03R\vmemoryBytes\x12\x14\n" +
+	"\x05count\x18\x05 \x01(\rR\x05count\x12\x14\n" +
+	"\x05names\x18\x06 \x03(\tR\x05names\x12\x1a\n" +
+	"\bnameless\x18\a \x01(\bR\bnameless\x12\x16\n" +
+	"\x06shared\x18\b \x01(\bR\x06shared\"G\n" +
+	"\x05Taint\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x12\x16\n" +
+	"\x06effect\x18\x03 \x01(\tR\x06effect\"\x91\x03\n" +
 	"\x0eInstanceStatus\x12\x1f\n" +
 	"\vinstance_id\x18\x01 \x01(\tR\n" +
 	"instanceId\x12\x1e\n" +
@@ -2948,7 +3172,7 @@ func file_edgeio_v1_edgeio_proto_rawDescGZIP() []byte {
 	return file_edgeio_v1_edgeio_proto_rawDescData
 }
 
-var file_edgeio_v1_edgeio_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_edgeio_v1_edgeio_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_edgeio_v1_edgeio_proto_goTypes = []any{
 	(*EnrolRequest)(nil),          // 0: edgeio.v1.EnrolRequest
 	(*EnrolResponse)(nil),         // 1: edgeio.v1.EnrolResponse
@@ -2968,98 +3192,103 @@ var file_edgeio_v1_edgeio_proto_goTypes = []any{
 	(*Resources)(nil),             // 15: edgeio.v1.Resources
 	(*Offer)(nil),                 // 16: edgeio.v1.Offer
 	(*Fit)(nil),                   // 17: edgeio.v1.Fit
-	(*InstanceStatus)(nil),        // 18: edgeio.v1.InstanceStatus
-	(*Change)(nil),                // 19: edgeio.v1.Change
-	(*Exit)(nil),                  // 20: edgeio.v1.Exit
-	(*Rejection)(nil),             // 21: edgeio.v1.Rejection
-	(*Progress)(nil),              // 22: edgeio.v1.Progress
-	(*Endpoint)(nil),              // 23: edgeio.v1.Endpoint
-	(*UsageSample)(nil),           // 24: edgeio.v1.UsageSample
-	(*Assignment)(nil),            // 25: edgeio.v1.Assignment
-	(*ApplyRequest)(nil),          // 26: edgeio.v1.ApplyRequest
-	(*ApplyResponse)(nil),         // 27: edgeio.v1.ApplyResponse
-	(*Refusal)(nil),               // 28: edgeio.v1.Refusal
-	(*ExplainRequest)(nil),        // 29: edgeio.v1.ExplainRequest
-	(*ExplainResponse)(nil),       // 30: edgeio.v1.ExplainResponse
-	(*ListNodesRequest)(nil),      // 31: edgeio.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 32: edgeio.v1.ListNodesResponse
-	(*Node)(nil),                  // 33: edgeio.v1.Node
-	(*LogsRequest)(nil),           // 34: edgeio.v1.LogsRequest
-	(*LogChunk)(nil),              // 35: edgeio.v1.LogChunk
-	(*ExecInput)(nil),             // 36: edgeio.v1.ExecInput
-	(*ExecStart)(nil),             // 37: edgeio.v1.ExecStart
-	(*TermSize)(nil),              // 38: edgeio.v1.TermSize
-	(*ExecOutput)(nil),            // 39: edgeio.v1.ExecOutput
-	nil,                           // 40: edgeio.v1.RegisterRequest.LabelsEntry
-	nil,                           // 41: edgeio.v1.Node.LabelsEntry
-	nil,                           // 42: edgeio.v1.ExecStart.EnvEntry
-	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
+	(*Devices)(nil),               // 18: edgeio.v1.Devices
+	(*Taint)(nil),                 // 19: edgeio.v1.Taint
+	(*InstanceStatus)(nil),        // 20: edgeio.v1.InstanceStatus
+	(*Change)(nil),                // 21: edgeio.v1.Change
+	(*Exit)(nil),                  // 22: edgeio.v1.Exit
+	(*Rejection)(nil),             // 23: edgeio.v1.Rejection
+	(*Progress)(nil),              // 24: edgeio.v1.Progress
+	(*Endpoint)(nil),              // 25: edgeio.v1.Endpoint
+	(*UsageSample)(nil),           // 26: edgeio.v1.UsageSample
+	(*Assignment)(nil),            // 27: edgeio.v1.Assignment
+	(*ApplyRequest)(nil),          // 28: edgeio.v1.ApplyRequest
+	(*ApplyResponse)(nil),         // 29: edgeio.v1.ApplyResponse
+	(*Refusal)(nil),               // 30: edgeio.v1.Refusal
+	(*ExplainRequest)(nil),        // 31: edgeio.v1.ExplainRequest
+	(*ExplainResponse)(nil),       // 32: edgeio.v1.ExplainResponse
+	(*ListNodesRequest)(nil),      // 33: edgeio.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 34: edgeio.v1.ListNodesResponse
+	(*Node)(nil),                  // 35: edgeio.v1.Node
+	(*LogsRequest)(nil),           // 36: edgeio.v1.LogsRequest
+	(*LogChunk)(nil),              // 37: edgeio.v1.LogChunk
+	(*ExecInput)(nil),             // 38: edgeio.v1.ExecInput
+	(*ExecStart)(nil),             // 39: edgeio.v1.ExecStart
+	(*TermSize)(nil),              // 40: edgeio.v1.TermSize
+	(*ExecOutput)(nil),            // 41: edgeio.v1.ExecOutput
+	nil,                           // 42: edgeio.v1.RegisterRequest.LabelsEntry
+	nil,                           // 43: edgeio.v1.Node.LabelsEntry
+	nil,                           // 44: edgeio.v1.ExecStart.EnvEntry
+	(*timestamppb.Timestamp)(nil), // 45: google.protobuf.Timestamp
 }
 var file_edgeio_v1_edgeio_proto_depIdxs = []int32{
-	40, // 0: edgeio.v1.RegisterRequest.labels:type_name -> edgeio.v1.RegisterRequest.LabelsEntry
+	42, // 0: edgeio.v1.RegisterRequest.labels:type_name -> edgeio.v1.RegisterRequest.LabelsEntry
 	14, // 1: edgeio.v1.RegisterRequest.runtimes:type_name -> edgeio.v1.Runtime
 	16, // 2: edgeio.v1.RegisterRequest.offer:type_name -> edgeio.v1.Offer
 	16, // 3: edgeio.v1.UpdateOfferRequest.offer:type_name -> edgeio.v1.Offer
 	14, // 4: edgeio.v1.UpdateOfferRequest.runtimes:type_name -> edgeio.v1.Runtime
-	18, // 5: edgeio.v1.ReportStatusRequest.statuses:type_name -> edgeio.v1.InstanceStatus
+	20, // 5: edgeio.v1.ReportStatusRequest.statuses:type_name -> edgeio.v1.InstanceStatus
 	15, // 6: edgeio.v1.Offer.capacity:type_name -> edgeio.v1.Resources
 	15, // 7: edgeio.v1.Offer.free:type_name -> edgeio.v1.Resources
 	17, // 8: edgeio.v1.Offer.fits:type_name -> edgeio.v1.Fit
-	15, // 9: edgeio.v1.Fit.free:type_name -> edgeio.v1.Resources
-	19, // 10: edgeio.v1.InstanceStatus.changes:type_name -> edgeio.v1.Change
-	22, // 11: edgeio.v1.InstanceStatus.progress:type_name -> edgeio.v1.Progress
-	23, // 12: edgeio.v1.InstanceStatus.endpoints:type_name -> edgeio.v1.Endpoint
-	20, // 13: edgeio.v1.InstanceStatus.exit:type_name -> edgeio.v1.Exit
-	43, // 14: edgeio.v1.Change.time:type_name -> google.protobuf.Timestamp
-	20, // 15: edgeio.v1.Change.exit:type_name -> edgeio.v1.Exit
-	21, // 16: edgeio.v1.Change.rejections:type_name -> edgeio.v1.Rejection
-	21, // 17: edgeio.v1.Rejection.nested:type_name -> edgeio.v1.Rejection
-	25, // 18: edgeio.v1.ApplyRequest.assignments:type_name -> edgeio.v1.Assignment
-	28, // 19: edgeio.v1.ApplyResponse.refusals:type_name -> edgeio.v1.Refusal
-	16, // 20: edgeio.v1.ApplyResponse.offer:type_name -> edgeio.v1.Offer
-	21, // 21: edgeio.v1.Refusal.rejections:type_name -> edgeio.v1.Rejection
-	21, // 22: edgeio.v1.ExplainResponse.rejections:type_name -> edgeio.v1.Rejection
-	33, // 23: edgeio.v1.ListNodesResponse.nodes:type_name -> edgeio.v1.Node
-	43, // 24: edgeio.v1.Node.last_seen:type_name -> google.protobuf.Timestamp
-	41, // 25: edgeio.v1.Node.labels:type_name -> edgeio.v1.Node.LabelsEntry
-	14, // 26: edgeio.v1.Node.runtimes:type_name -> edgeio.v1.Runtime
-	16, // 27: edgeio.v1.Node.offer:type_name -> edgeio.v1.Offer
-	24, // 28: edgeio.v1.Node.usage:type_name -> edgeio.v1.UsageSample
-	43, // 29: edgeio.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
-	43, // 30: edgeio.v1.LogChunk.time:type_name -> google.protobuf.Timestamp
-	37, // 31: edgeio.v1.ExecInput.start:type_name -> edgeio.v1.ExecStart
-	38, // 32: edgeio.v1.ExecInput.size:type_name -> edgeio.v1.TermSize
-	42, // 33: edgeio.v1.ExecStart.env:type_name -> edgeio.v1.ExecStart.EnvEntry
-	38, // 34: edgeio.v1.ExecStart.size:type_name -> edgeio.v1.TermSize
-	0,  // 35: edgeio.v1.Enrolment.Enrol:input_type -> edgeio.v1.EnrolRequest
-	6,  // 36: edgeio.v1.Parent.Register:input_type -> edgeio.v1.RegisterRequest
-	8,  // 37: edgeio.v1.Parent.UpdateOffer:input_type -> edgeio.v1.UpdateOfferRequest
-	10, // 38: edgeio.v1.Parent.ReportStatus:input_type -> edgeio.v1.ReportStatusRequest
-	2,  // 39: edgeio.v1.Parent.Renew:input_type -> edgeio.v1.RenewRequest
-	4,  // 40: edgeio.v1.Parent.RedeemToken:input_type -> edgeio.v1.RedeemTokenRequest
-	12, // 41: edgeio.v1.Parent.Leave:input_type -> edgeio.v1.LeaveRequest
-	26, // 42: edgeio.v1.Child.Apply:input_type -> edgeio.v1.ApplyRequest
-	29, // 43: edgeio.v1.Child.Explain:input_type -> edgeio.v1.ExplainRequest
-	31, // 44: edgeio.v1.Child.ListNodes:input_type -> edgeio.v1.ListNodesRequest
-	34, // 45: edgeio.v1.Child.Logs:input_type -> edgeio.v1.LogsRequest
-	36, // 46: edgeio.v1.Child.Exec:input_type -> edgeio.v1.ExecInput
-	1,  // 47: edgeio.v1.Enrolment.Enrol:output_type -> edgeio.v1.EnrolResponse
-	7,  // 48: edgeio.v1.Parent.Register:output_type -> edgeio.v1.RegisterResponse
-	9,  // 49: edgeio.v1.Parent.UpdateOffer:output_type -> edgeio.v1.UpdateOfferResponse
-	11, // 50: edgeio.v1.Parent.ReportStatus:output_type -> edgeio.v1.ReportStatusResponse
-	3,  // 51: edgeio.v1.Parent.Renew:output_type -> edgeio.v1.RenewResponse
-	5,  // 52: edgeio.v1.Parent.RedeemToken:output_type -> edgeio.v1.RedeemTokenResponse
-	13, // 53: edgeio.v1.Parent.Leave:output_type -> edgeio.v1.LeaveResponse
-	27, // 54: edgeio.v1.Child.Apply:output_type -> edgeio.v1.ApplyResponse
-	30, // 55: edgeio.v1.Child.Explain:output_type -> edgeio.v1.ExplainResponse
-	32, // 56: edgeio.v1.Child.ListNodes:output_type -> edgeio.v1.ListNodesResponse
-	35, // 57: edgeio.v1.Child.Logs:output_type -> edgeio.v1.LogChunk
-	39, // 58: edgeio.v1.Child.Exec:output_type -> edgeio.v1.ExecOutput
-	47, // [47:59] is the sub-list for method output_type
-	35, // [35:47] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	14, // 9: edgeio.v1.Offer.runtimes:type_name -> edgeio.v1.Runtime
+	15, // 10: edgeio.v1.Fit.free:type_name -> edgeio.v1.Resources
+	18, // 11: edgeio.v1.Fit.devices:type_name -> edgeio.v1.Devices
+	19, // 12: edgeio.v1.Fit.taints:type_name -> edgeio.v1.Taint
+	21, // 13: edgeio.v1.InstanceStatus.changes:type_name -> edgeio.v1.Change
+	24, // 14: edgeio.v1.InstanceStatus.progress:type_name -> edgeio.v1.Progress
+	25, // 15: edgeio.v1.InstanceStatus.endpoints:type_name -> edgeio.v1.Endpoint
+	22, // 16: edgeio.v1.InstanceStatus.exit:type_name -> edgeio.v1.Exit
+	45, // 17: edgeio.v1.Change.time:type_name -> google.protobuf.Timestamp
+	22, // 18: edgeio.v1.Change.exit:type_name -> edgeio.v1.Exit
+	23, // 19: edgeio.v1.Change.rejections:type_name -> edgeio.v1.Rejection
+	23, // 20: edgeio.v1.Rejection.nested:type_name -> edgeio.v1.Rejection
+	27, // 21: edgeio.v1.ApplyRequest.assignments:type_name -> edgeio.v1.Assignment
+	30, // 22: edgeio.v1.ApplyResponse.refusals:type_name -> edgeio.v1.Refusal
+	16, // 23: edgeio.v1.ApplyResponse.offer:type_name -> edgeio.v1.Offer
+	23, // 24: edgeio.v1.Refusal.rejections:type_name -> edgeio.v1.Rejection
+	23, // 25: edgeio.v1.ExplainResponse.rejections:type_name -> edgeio.v1.Rejection
+	35, // 26: edgeio.v1.ListNodesResponse.nodes:type_name -> edgeio.v1.Node
+	45, // 27: edgeio.v1.Node.last_seen:type_name -> google.protobuf.Timestamp
+	43, // 28: edgeio.v1.Node.labels:type_name -> edgeio.v1.Node.LabelsEntry
+	14, // 29: edgeio.v1.Node.runtimes:type_name -> edgeio.v1.Runtime
+	16, // 30: edgeio.v1.Node.offer:type_name -> edgeio.v1.Offer
+	26, // 31: edgeio.v1.Node.usage:type_name -> edgeio.v1.UsageSample
+	45, // 32: edgeio.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
+	45, // 33: edgeio.v1.LogChunk.time:type_name -> google.protobuf.Timestamp
+	39, // 34: edgeio.v1.ExecInput.start:type_name -> edgeio.v1.ExecStart
+	40, // 35: edgeio.v1.ExecInput.size:type_name -> edgeio.v1.TermSize
+	44, // 36: edgeio.v1.ExecStart.env:type_name -> edgeio.v1.ExecStart.EnvEntry
+	40, // 37: edgeio.v1.ExecStart.size:type_name -> edgeio.v1.TermSize
+	0,  // 38: edgeio.v1.Enrolment.Enrol:input_type -> edgeio.v1.EnrolRequest
+	6,  // 39: edgeio.v1.Parent.Register:input_type -> edgeio.v1.RegisterRequest
+	8,  // 40: edgeio.v1.Parent.UpdateOffer:input_type -> edgeio.v1.UpdateOfferRequest
+	10, // 41: edgeio.v1.Parent.ReportStatus:input_type -> edgeio.v1.ReportStatusRequest
+	2,  // 42: edgeio.v1.Parent.Renew:input_type -> edgeio.v1.RenewRequest
+	4,  // 43: edgeio.v1.Parent.RedeemToken:input_type -> edgeio.v1.RedeemTokenRequest
+	12, // 44: edgeio.v1.Parent.Leave:input_type -> edgeio.v1.LeaveRequest
+	28, // 45: edgeio.v1.Child.Apply:input_type -> edgeio.v1.ApplyRequest
+	31, // 46: edgeio.v1.Child.Explain:input_type -> edgeio.v1.ExplainRequest
+	33, // 47: edgeio.v1.Child.ListNodes:input_type -> edgeio.v1.ListNodesRequest
+	36, // 48: edgeio.v1.Child.Logs:input_type -> edgeio.v1.LogsRequest
+	38, // 49: edgeio.v1.Child.Exec:input_type -> edgeio.v1.ExecInput
+	1,  // 50: edgeio.v1.Enrolment.Enrol:output_type -> edgeio.v1.EnrolResponse
+	7,  // 51: edgeio.v1.Parent.Register:output_type -> edgeio.v1.RegisterResponse
+	9,  // 52: edgeio.v1.Parent.UpdateOffer:output_type -> edgeio.v1.UpdateOfferResponse
+	11, // 53: edgeio.v1.Parent.ReportStatus:output_type -> edgeio.v1.ReportStatusResponse
+	3,  // 54: edgeio.v1.Parent.Renew:output_type -> edgeio.v1.RenewResponse
+	5,  // 55: edgeio.v1.Parent.RedeemToken:output_type -> edgeio.v1.RedeemTokenResponse
+	13, // 56: edgeio.v1.Parent.Leave:output_type -> edgeio.v1.LeaveResponse
+	29, // 57: edgeio.v1.Child.Apply:output_type -> edgeio.v1.ApplyResponse
+	32, // 58: edgeio.v1.Child.Explain:output_type -> edgeio.v1.ExplainResponse
+	34, // 59: edgeio.v1.Child.ListNodes:output_type -> edgeio.v1.ListNodesResponse
+	37, // 60: edgeio.v1.Child.Logs:output_type -> edgeio.v1.LogChunk
+	41, // 61: edgeio.v1.Child.Exec:output_type -> edgeio.v1.ExecOutput
+	50, // [50:62] is the sub-list for method output_type
+	38, // [38:50] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_edgeio_v1_edgeio_proto_init() }
@@ -3073,7 +3302,7 @@ func file_edgeio_v1_edgeio_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_edgeio_v1_edgeio_proto_rawDesc), len(file_edgeio_v1_edgeio_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   43,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   3,
 		},
