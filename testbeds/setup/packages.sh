@@ -8,6 +8,9 @@ missing_packages() {
   [[ -n "$(static_busybox)" ]] || printf '%s\n' busybox-static
   have protoc || printf '%s\n' protobuf-compiler
   have ip || printf '%s\n' iproute2
+  have curl || printf '%s\n' curl
+  # The race detector needs a C compiler.
+  have gcc || printf '%s\n' gcc libc6-dev
   have iptables || printf '%s\n' iptables
   # Runs the example of a driver in another language.
   have python3 || printf '%s\n' python3
